@@ -1,0 +1,1 @@
+"""Figures of hashdb beside its peers; `python -m benchmarks` makes them all."""

@@ -1,0 +1,152 @@
+"""The two ways to an index: build a new one, open one that is there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hashdb.building import BuildOptions
+from hashdb.building import build as build_store
+from hashdb.errors import ArgumentError
+from hashdb.index import Index
+from hashdb.model import Model
+from hashdb.progress import Progress, silent
+from hashdb.storage.store import Store
+
+PathLike = str | os.PathLike[str]
+
+
+def build(
+    path: PathLike,
+    vectors: Any,
+    method: str = "itq",
+    n_bits: int | None = None,
+    *,
+    model: Model | None = None,
+    quantiser: str | None = None,
+    params: Mapping[str, Any] | None = None,
+    ids: Any = None,
+    labels: Any = None,
+    train: int | None = None,
+    seed: int = 0,
+    normalise: str = "none",
+    metric: str = "cosine",
+    store_vectors: str | None = None,
+    input_type: str = "auto",
+    modality: str | None = None,
+    store: str | None = None,
+    database_codes: str = "predicted",
+    progress: Progress = silent,
+) -> Index:
+    """Learn codes from vectors and write them as a new index.
+
+    Parameters
+    ----------
+    path : path
+        Folder to make; must not hold an index yet.
+    vectors : ndarray, shape (n, dim), or file, or mapping of modality to either
+        Anything ``hashdb build`` reads; with several modalities row i of one is paired with row i of the others.
+    method : str
+        Entry-point name of a hashing method; ``hashdb methods`` lists them. ``codes`` takes codes as they are.
+    n_bits : int, optional
+        Information bits of a code, 1 to 4096. Default 64, or the width of the input where it is codes.
+    model : Model, optional
+        A fitted model instead of fitting one.
+    quantiser : str, optional
+        Name of a quantiser for the method's projections; without one they are thresholded at 0.
+    params : mapping, optional
+        Params of the method and quantiser.
+    ids : ndarray of int64, list of str, or file, optional
+        One id a row; default 0 to n - 1.
+    labels : ndarray or file, optional
+        One label a row, for methods that learn from labels.
+    train : int, optional
+        Rows of the uniform training sample; default by method.
+    seed : int
+        Seed of the sample and of the method.
+    normalise : {"none", "l2"}
+        What the model does to every vector first.
+    metric : {"cosine", "l2", "ip"}
+        Recorded for re-ranking.
+    store_vectors : {None, "float32", "float16", "int8"}
+        Keep the vectors for re-ranking.
+    input_type : str
+        ``auto``, or one of ``hashdb.codes.INPUT_TYPES``.
+    modality : str, optional
+        With ``model``: which modality the vectors are of.
+    store : str, optional
+        Which modality goes into the index; default the first.
+    database_codes : {"predicted", "learned"}
+        Codes the model predicts from each row, or those that training gave to its own rows.
+    progress : callable, optional
+        Called with (what, done, total).
+
+    Returns
+    -------
+    Index
+        Open, at version 1.
+
+    Raises
+    ------
+    IndexExistsError
+        There is an index at ``path``.
+    ArgumentError
+        A value or row that cannot be used.
+    PluginError
+        The method is unknown, fails to load or breaks its contract.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile, hashdb
+    >>> rows = np.random.default_rng(0).standard_normal((100, 8)).astype(np.float32)
+    >>> index = hashdb.build(tempfile.mkdtemp() + "/a.hashdb", rows, method="lsh", n_bits=16)
+    >>> len(index)
+    100
+    """
+    if model is None and method is None:
+        raise ArgumentError("method is None, expected the name of a hashing method")
+    options = BuildOptions(
+        method=method,
+        n_bits=n_bits,
+        quantiser=quantiser,
+        params=dict(params or {}),
+        labels=labels,
+        ids=ids,
+        train=train,
+        seed=seed,
+        normalise=normalise,
+        metric=metric,
+        store_vectors=None if store_vectors == "none" else store_vectors,
+        input_type=input_type,
+        modality=modality,
+        store=store,
+        database_codes=database_codes,
+    )
+    return Index(build_store(Path(path), vectors, options, model, progress), model)
+
+
+def open(path: PathLike, *, version: int | None = None, mmap: bool = True, check: str = "quick") -> Index:
+    """Open an index.
+
+    Parameters
+    ----------
+    path : path
+        Folder of the index.
+    version : int, optional
+        An old version, read-only; default the newest.
+    mmap : bool
+        Map the codes (default), or read them into memory on first use.
+    check : {"quick", "full"}
+        ``quick`` checks metadata, presence and size of every file; ``full`` also the checksum of every byte.
+
+    Returns
+    -------
+    Index
+
+    Raises
+    ------
+    IndexNotFoundError, CorruptIndexError, UnsupportedFormatError, VersionGoneError
+    """
+    return Index(Store.open(Path(path), version=version, mmap=mmap, check=check))

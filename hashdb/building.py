@@ -1,0 +1,242 @@
+"""Build: settle how the input is read, sample, fit, encode everything, commit version 1."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashdb import registry
+from hashdb.errors import ArgumentError
+from hashdb.inputs import read_ids, read_labels
+from hashdb.model import Model, fit
+from hashdb.progress import Progress, silent
+from hashdb.reading import Reader, open_sources
+from hashdb.storage.folder import check_free
+from hashdb.storage.store import Store
+from hashdb.stored_vectors import METRICS, VECTOR_STORES, StoredVectors
+from hashdb.writing import check_ids_fit, encode_into, open_reader
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """What a user asks of a build; see :func:`hashdb.build` for the meaning of each.
+
+    Attributes
+    ----------
+    method, quantiser : str or None
+    n_bits : int or None
+        None: 64, or the width of the codes where the input is codes.
+    params : mapping
+    labels, ids : array, file or None
+    train : int or None
+        Training rows; None: the method's default.
+    seed : int
+    normalise, metric, input_type, database_codes : str
+    store_vectors : str or None
+    modality, store : str or None
+    """
+
+    method: str = "itq"
+    n_bits: int | None = None
+    quantiser: str | None = None
+    params: dict[str, Any] = field(default_factory=dict)
+    labels: Any = None
+    ids: Any = None
+    train: int | None = None
+    seed: int = 0
+    normalise: str = "none"
+    metric: str = "cosine"
+    store_vectors: str | None = None
+    input_type: str = "auto"
+    modality: str | None = None
+    store: str | None = None
+    database_codes: str = "predicted"
+
+    def check(self) -> None:
+        """Raise ArgumentError for a value outside its choices."""
+        _one_of("metric", self.metric, METRICS)
+        _one_of("database_codes", self.database_codes, ("predicted", "learned"))
+        if self.store_vectors is not None:
+            _one_of("store_vectors", self.store_vectors, VECTOR_STORES)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model with what else was learnt from the training sample."""
+
+    model: Model
+    stored: StoredVectors | None
+    learned: NDArray[np.uint64] | None = None
+
+
+def build(path: Path, vectors: Any, options: BuildOptions, model: Model | None, progress: Progress = silent) -> Store:
+    """Fit unless a model is given, encode everything, commit version 1.
+
+    Raises
+    ------
+    IndexExistsError
+        There is an index at ``path``.
+    ArgumentError
+        A value, file or row that cannot be used; nothing is left behind.
+    """
+    options.check()
+    check_free(path)
+    sources = open_sources(vectors, path.parent)
+    try:
+        readers = _readers(sources, options, model)
+        name = _stored_modality(readers, options, model)
+        ids = None if options.ids is None else read_ids(options.ids)
+        check_ids_fit(ids, readers[name])
+        trained = _train(readers, name, options, model, progress)
+        return _write(path, readers[name], ids, name or None, trained, options, progress)
+    finally:
+        for source in sources.values():
+            source.close()
+
+
+def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ArgumentError(f"{name} is {value!r}, expected one of {', '.join(choices)}")
+
+
+def _readers(sources: dict[str, Any], options: BuildOptions, model: Model | None) -> dict[str, Reader]:
+    if model is not None:
+        ((name, source),) = sources.items() if len(sources) == 1 else _one_source(sources)
+        return {name: open_reader(source, model, options.modality or name or None, options.input_type)}
+    info = registry.get(options.method, kind="method").info
+    wants_bits = info.input == "bits"
+    readers = {
+        name: Reader.open(source, options.input_type, wants_bits=wants_bits, n_bits=options.n_bits)
+        for name, source in sources.items()
+    }
+    if wants_bits:
+        for reader in readers.values():
+            reader.check_width()
+    return readers
+
+
+def _one_source(sources: dict[str, Any]) -> Any:
+    raise ArgumentError(
+        f"{len(sources)} modalities with a model that is fitted already, expected the one to store; add others later"
+    )
+
+
+def _stored_modality(readers: dict[str, Reader], options: BuildOptions, model: Model | None) -> str:
+    if model is not None and model.modalities:
+        return options.modality or next(iter(readers))
+    if options.modality is not None:
+        raise ArgumentError("modality= names what the rows are for a model of several modalities; this one has none")
+    name = options.store or next(iter(readers))
+    if name not in readers:
+        raise ArgumentError(f"store is {name!r}, expected one of the modalities given: {', '.join(readers)}")
+    return name
+
+
+def _train(
+    readers: dict[str, Reader], name: str, options: BuildOptions, model: Model | None, progress: Progress
+) -> Trained:
+    reader = readers.get(name) or next(iter(readers.values()))
+    keep = options.store_vectors
+    if keep is not None and reader.n_bits is not None:
+        raise ArgumentError("store_vectors keeps vectors for re-ranking, but the input is codes; leave it out")
+    if model is not None:
+        sample = reader.sample(_STORE_SAMPLE, options.seed)[0] if keep == "int8" and reader.n_rows else _NO_ROWS
+        return Trained(model, None if keep is None else StoredVectors.learn(keep, sample))
+    info = registry.get(options.method, kind="method").info
+    if reader.n_rows == 0 and reader.n_bits is None:
+        raise ArgumentError(
+            f"{reader.source.name} has no rows, and {options.method} learns from them; give at least one"
+        )
+    n_train = train_rows(reader, options.train, info.default_train)
+    learned = options.database_codes == "learned"
+    if learned and n_train < reader.n_rows:
+        raise ArgumentError(
+            f"database_codes='learned' needs every row in training: {n_train} of {reader.n_rows} do; "
+            f"give train={reader.n_rows}"
+        )
+    progress("reading the training rows", 0, n_train)
+    rows, numbers = reader.sample(n_train, options.seed)
+    labels = None if options.labels is None else _labels_of(options.labels, reader, numbers)
+    fitted = fit(
+        rows if "" in readers else {key: each.sample(n_train, options.seed)[0] for key, each in readers.items()},
+        method=options.method,
+        n_bits=reader.n_bits or (64 if options.n_bits is None else options.n_bits),
+        quantiser=options.quantiser,
+        params=options.params,
+        labels=labels,
+        seed=options.seed,
+        normalise=options.normalise,
+        progress=lambda done, total: progress(f"fitting {options.method}", done, total),
+    )
+    if learned and fitted.training_codes is None:
+        raise ArgumentError(
+            f"method {options.method} learns no codes of its training rows; use database_codes='predicted'"
+        )
+    return Trained(
+        fitted,
+        None if keep is None else StoredVectors.learn(keep, rows),
+        fitted.training_codes if learned else None,
+    )
+
+
+_STORE_SAMPLE = 65_536  # rows that show the range of each dimension
+_NO_ROWS = np.empty((0, 0), np.float32)
+
+
+def _labels_of(labels: Any, reader: Reader, numbers: NDArray[np.int64]) -> NDArray[Any]:
+    values = read_labels(labels)
+    if len(values) != reader.n_rows:
+        raise ArgumentError(
+            f"{len(values)} labels for {reader.n_rows} rows of {reader.source.name}, expected one label a row"
+        )
+    return values[numbers]
+
+
+def _write(
+    path: Path,
+    reader: Reader,
+    ids: Any,
+    modality: str | None,
+    trained: Trained,
+    options: BuildOptions,
+    progress: Progress,
+) -> Store:
+    model, stored = trained.model, trained.stored
+    settings = {
+        "metric": options.metric,
+        "input_type": reader.input_type,
+        "store_vectors": options.store_vectors or "none",
+    }
+    store = Store.create(
+        path,
+        id_kind="string" if isinstance(ids, list) else "int64",
+        n_bits=model.n_bits,
+        n_stored_bits=model.n_stored_bits,
+        settings=settings,
+    )
+    try:
+        document, arrays = model.to_document()
+        uuid = store.write_model(document, {**arrays, **(stored.arrays() if stored else {})})
+        segment = None
+        if reader.n_rows:
+            segment = encode_into(
+                store, model, reader, ids, stored=stored, modality=modality, learned=trained.learned, progress=progress
+            )
+        store.commit_build(uuid, segment)
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def train_rows(reader: Reader, n_train: int | None, default: int | None) -> int:
+    """Decide how many rows train: what was asked, else the method's default, at most all."""
+    if n_train is not None:
+        if isinstance(n_train, bool) or not isinstance(n_train, (int, np.integer)) or n_train < 1:
+            raise ArgumentError(f"train is {n_train!r}, expected a whole number of rows, at least 1")
+        return min(int(n_train), reader.n_rows)
+    return reader.n_rows if default is None else min(default, reader.n_rows)

@@ -1,0 +1,86 @@
+"""The command line: one module per group of commands; they parse, call and print."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from hashdb import __version__
+from hashdb.errors import HashDBError
+
+_COMMANDS = {
+    "build": "hashdb.cli.write:build",
+    "add": "hashdb.cli.write:add",
+    "query": "hashdb.cli.query:query",
+    "delete": "hashdb.cli.manage:delete",
+    "info": "hashdb.cli.manage:info",
+    "versions": "hashdb.cli.manage:versions",
+    "verify": "hashdb.cli.manage:verify",
+    "compact": "hashdb.cli.manage:compact",
+    "methods": "hashdb.cli.methods:methods",
+    "warmup": "hashdb.cli.methods:warmup",
+    "demo": "hashdb.cli.demo:demo",
+}
+
+
+class _LazyGroup(click.Group):
+    """Imports the module of a command when the command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in _COMMANDS:
+            return None
+        module, attribute = _COMMANDS[name].split(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], _COMMANDS, 1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise click.UsageError(f"No such command {args[0]!r}.{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="hashdb")
+def cli() -> None:
+    """Index binary codes learned from your data, and search them exactly.
+
+    \b
+    hashdb demo                                            a tour, in half a minute
+    hashdb build photos.hashdb photos.npy --method itq --bits 64
+    hashdb query photos.hashdb new.npy -k 10
+    """  # noqa: D301
+
+
+def main() -> None:
+    """Run the command line; errors of ours are one line on stderr and exit 1."""
+    try:
+        cli.main(prog_name="hashdb", standalone_mode=False)
+    except HashDBError as error:
+        _fail(f"hashdb: {' '.join(str(error).split())}", 1)
+    except click.exceptions.Abort:
+        _fail("hashdb: interrupted; what was committed before stays", 130)
+    except KeyboardInterrupt:
+        _fail("hashdb: interrupted; what was committed before stays", 130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # Whoever read our output has left: nothing to say, and nowhere to say it.
+        sys.stderr.close()
+        sys.exit(0)
+
+
+def _fail(message: str, code: int) -> None:
+    click.echo(message, err=True)
+    sys.exit(code)

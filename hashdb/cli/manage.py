@@ -1,0 +1,139 @@
+"""``hashdb delete``, ``info``, ``versions``, ``verify`` and ``compact``."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from hashdb.cli.options import ids_of_text, json_option
+from hashdb.cli.printing import note, say, say_json, size, table
+from hashdb.cli.progress import bars
+
+
+@click.command()
+@click.argument("index", type=click.Path())
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.option("--ids", "file", metavar="FILE", help="File of ids, one a line or an array.")
+@click.option("--ignore-missing", is_flag=True, help="Pass over ids that are not in the index.")
+@json_option
+def delete(index: str, ids: tuple[str, ...], file: str | None, ignore_missing: bool, as_json: bool) -> None:
+    """Delete rows of INDEX by id, in one commit.
+
+    Write -- before ids that begin with a dash.
+    """
+    from pathlib import Path
+
+    import hashdb
+
+    if bool(ids) == (file is not None):
+        raise click.UsageError("Give the ids once: as arguments, or --ids FILE.")
+    with hashdb.open(index) as opened:
+        wanted = Path(file) if file is not None else ids_of_text(ids, opened.id_kind)
+        n_deleted = opened.delete(wanted, ignore_missing=ignore_missing)
+        if as_json:
+            say_json({"index": index, "version": opened.version, "deleted": n_deleted})
+        else:
+            say(f"{index}: deleted {n_deleted:,} rows, version {opened.version}, {len(opened):,} rows left")
+
+
+@click.command()
+@click.argument("index", type=click.Path())
+@click.option("--at", type=int, metavar="VERSION", help="Describe an old version.")
+@json_option
+def info(index: str, at: int | None, as_json: bool) -> None:
+    """Tell what INDEX holds: rows, model, settings, bytes."""
+    import hashdb
+
+    with hashdb.open(index, version=at) as opened:
+        described = opened.info()
+    if as_json:
+        say_json(described)
+        return
+    for name, value in described.items():
+        if name == "segments":
+            continue
+        say(f"{name.replace('_', ' '):<20} {_for_people(name, value)}")
+
+
+@click.command()
+@click.argument("index", type=click.Path())
+@json_option
+def versions(index: str, as_json: bool) -> None:
+    """List the versions of INDEX that can still be opened."""
+    import hashdb
+
+    with hashdb.open(index) as opened:
+        listed = [vars_of(entry) for entry in opened.versions()]
+    if as_json:
+        say_json(listed)
+    else:
+        head = list(listed[0])
+        say(table(head, [[entry[name] for name in head] for entry in listed]))
+
+
+@click.command()
+@click.argument("index", type=click.Path())
+@click.option("--deep", is_flag=True, help="Read every byte: checksums, order of ids, an independent Zarr reader.")
+@json_option
+def verify(index: str, deep: bool, as_json: bool) -> None:
+    """Check INDEX; exit 1 where something is damaged."""
+    import hashdb
+
+    with hashdb.open(index) as opened, bars() as progress:
+        report = opened.verify(deep=deep, progress=progress)
+    if as_json:
+        say_json(vars_of(report))
+    else:
+        for line in report_lines(report):
+            say(line)
+    if not report.ok:
+        note(f"hashdb: {index} is damaged: {'; '.join(report.problems)}")
+        sys.exit(1)
+
+
+@click.command()
+@click.argument("index", type=click.Path())
+@click.option("--prune", is_flag=True, help="Remove old versions and the files only they use.")
+@click.option("--keep", type=int, default=1, show_default=True, metavar="N", help="Newest versions that --prune keeps.")
+@json_option
+def compact(index: str, prune: bool, keep: int, as_json: bool) -> None:
+    """Merge segments, fold deletes, sweep leftovers."""
+    import hashdb
+
+    with hashdb.open(index) as opened, bars() as progress:
+        report = opened.compact(prune=prune, keep=keep, progress=progress)
+    if as_json:
+        say_json(vars_of(report))
+    else:
+        for line in report_lines(report):
+            say(line)
+
+
+def vars_of(report: Any) -> dict[str, Any]:
+    """Turn a report into a dict."""
+    from dataclasses import asdict
+
+    return asdict(report)
+
+
+def report_lines(report: Any) -> list[str]:
+    """Turn a report into lines for people."""
+    lines = []
+    for name, value in vars_of(report).items():
+        shown = (", ".join(map(str, value)) or "none") if isinstance(value, (list, tuple)) else value
+        lines.append(f"{name.replace('_', ' '):<20} {shown}")
+    return lines
+
+
+def _for_people(name: str, value: Any) -> str:
+    if isinstance(value, dict):
+        if name == "bytes":
+            return ", ".join(f"{key} {size(count)}" for key, count in value.items())
+        return ", ".join(f"{key}={inner}" for key, inner in value.items()) or "none"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value)) or "none"
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "none"}[value]
+    return f"{value:,}" if isinstance(value, int) else str(value)

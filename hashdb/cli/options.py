@@ -1,0 +1,78 @@
+"""Options that several commands share, and how their text becomes values."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from hashdb.errors import ArgumentError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+INPUT_TYPES = ["auto", "float", "bool", "pm1", "packed-msb", "packed-lsb", "hex"]
+
+
+def input_options(function: F) -> F:
+    """Add how rows are read."""
+    function = click.option(
+        "--input-type", type=click.Choice(INPUT_TYPES), help="What a row is; default as recorded, or auto."
+    )(function)
+    return click.option("--format", "format_", metavar="NAME", help="Format of the input, for stdin or an odd suffix.")(
+        function
+    )
+
+
+def json_option(function: F) -> F:
+    """Add --json."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")(function)
+
+
+def threads_option(function: F) -> F:
+    """Add --threads."""
+    return click.option(
+        "--threads", type=int, metavar="N", help="Threads of the search [default: HASHDB_NUM_THREADS, else the CPUs]."
+    )(function)
+
+
+def open_input(spec: str, format_: str | None, near: str) -> Any:
+    """Open an input file; stdin is spooled beside the index."""
+    from pathlib import Path
+
+    from hashdb.inputs import open_vectors
+
+    if spec == "-" and format_ is None:
+        raise ArgumentError(
+            "input '-' is stdin, which has no suffix: name its format with --format (npy, jsonl, hex, …)"
+        )
+    if spec == "-" and sys.stdin.isatty():
+        raise ArgumentError("input '-' is stdin, but nothing is piped into it")
+    return open_vectors(spec, format=format_, spool_near=Path(near).absolute().parent)
+
+
+def pairs(values: tuple[str, ...], option: str) -> dict[str, str]:
+    """Split KEY=VALUE texts."""
+    found: dict[str, str] = {}
+    for text in values:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise ArgumentError(f"{option} {text!r} is not of the form KEY=VALUE")
+        if key in found:
+            raise ArgumentError(f"{option} names {key!r} twice")
+        found[key] = value
+    return found
+
+
+def ids_of_text(texts: tuple[str, ...], id_kind: str) -> Any:
+    """Turn ids from the command line into the kind of the index."""
+    if id_kind == "string":
+        return list(texts)
+    values = []
+    for text in texts:
+        try:
+            values.append(int(text))
+        except ValueError:
+            raise ArgumentError(f"id {text!r} is not a whole number, and this index has int64 ids") from None
+    return values

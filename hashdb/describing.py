@@ -1,0 +1,144 @@
+"""What an index and the installed plugins are, as plain dicts for people and machines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hashdb import registry
+from hashdb.hookspecs import MethodInfo, Param
+from hashdb.model import Model
+from hashdb.storage.snapshot import Segment, Snapshot
+from hashdb.storage.store import Store
+
+
+def describe(store: Store, snapshot: Snapshot, model: Model, settings: dict[str, Any]) -> dict[str, Any]:
+    """Describe an index: rows, model, settings, segments, bytes.
+
+    Returns
+    -------
+    dict
+        JSON-able.
+    """
+    segments = [_describe_segment(segment) for segment in snapshot.segments]
+    document, _ = store.read_model()
+    n_in_all = sum(segment.n for segment in snapshot.segments)
+    sizes = _sizes(snapshot)
+    return {
+        "path": str(store.path),
+        "uuid": store.attributes.uuid,
+        "version": snapshot.version,
+        "rows": snapshot.n_rows,
+        "deleted_rows": n_in_all - snapshot.n_rows,
+        "method": model.method,
+        "quantiser": model.quantiser,
+        "plugin": _plugin_line(document),
+        "params": {**model.params, **(model.quantiser_params or {})},
+        "n_bits": model.n_bits,
+        "n_stored_bits": model.n_stored_bits,
+        "dim": model.dims.get("") if not model.modalities else dict(model.dims),
+        "modalities": list(model.modalities or ()),
+        "normalise": model.normalise,
+        "metric": settings.get("metric"),
+        "input_type": settings.get("input_type"),
+        "store_vectors": settings.get("store_vectors"),
+        "ids": snapshot.id_kind,
+        "bytes": sizes,
+        "bytes_per_row": round(sum(sizes.values()) / snapshot.n_rows, 2) if snapshot.n_rows else None,
+        "n_segments": len(segments),
+        "segments": segments,
+    }
+
+
+def describe_plugins() -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Describe every installed plugin.
+
+    Returns
+    -------
+    described : list of dict
+    broken : dict
+        Name to the reason why it cannot be used.
+    """
+    described: list[dict[str, Any]] = []
+    broken: dict[str, str] = {}
+    for name, found in sorted(registry.describe_all().items()):
+        if isinstance(found, Exception):
+            broken[name] = str(found)
+        else:
+            described.append(_describe(found))
+    described.sort(key=lambda entry: (_KINDS.index(entry["kind"]), entry["name"]))
+    return described, broken
+
+
+def describe_plugin(name: str) -> dict[str, Any]:
+    """Describe one plugin with its params.
+
+    Raises
+    ------
+    UnknownMethodError
+        No plugin has that name.
+    """
+    return _describe(registry.get(name))
+
+
+_KINDS = ("method", "quantiser", "encoder")
+
+
+def _describe(plugin: Any) -> dict[str, Any]:
+    info: MethodInfo = plugin.info
+    return {
+        "name": info.name,
+        "title": info.title,
+        "kind": info.kind,
+        "paper": f"{info.paper} ({info.year})" if info.year else info.paper,
+        "supervision": info.supervision,
+        "input": info.input,
+        "when": info.when,
+        "distribution": plugin.distribution,
+        "version": plugin.version,
+        "n_bits": f"{info.min_bits} to {info.max_bits if info.max_bits is not None else 'dim'}",
+        "default_train": info.default_train,
+        "params": [_describe_param(param) for param in info.params],
+    }
+
+
+def _describe_param(param: Param) -> dict[str, Any]:
+    if param.choices:
+        allowed = ", ".join(map(str, param.choices))
+    else:
+        low = "" if param.minimum is None else f"{param.minimum} ≤ "
+        high = "" if param.maximum is None else f" ≤ {param.maximum}"
+        allowed = f"{low}{param.name}{high}" if low or high else ""
+    return {
+        "param": param.name,
+        "type": param.type.__name__,
+        "default": param.default,
+        "range": allowed,
+        "grid": list(param.grid),
+        "help": param.help,
+    }
+
+
+def _describe_segment(segment: Segment) -> dict[str, Any]:
+    return {
+        "uuid": segment.uuid,
+        "rows": segment.n,
+        "deleted_rows": segment.n - segment.n_alive,
+        "modality": segment.modality,
+        "database_codes": segment.database_codes,
+    }
+
+
+def _plugin_line(document: dict[str, Any]) -> str:
+    named = [document.get("distribution"), document.get("distribution_version")]
+    return " ".join(str(part) for part in named if part)
+
+
+def _sizes(snapshot: Snapshot) -> dict[str, int]:
+    """Bytes on disk of the arrays that the snapshot uses, by what they hold."""
+    sizes: dict[str, int] = {}
+    for segment in snapshot.segments:
+        for name, entry in segment.unit.files.items():
+            kind = name.split("/")[0].split("_")[0].removesuffix("s") + "s"
+            if kind != "zarr.jsons":
+                sizes[kind] = sizes.get(kind, 0) + entry.size
+    return sizes

@@ -1,0 +1,1 @@
+"""Splits, ground truth, metrics, significance and reports."""

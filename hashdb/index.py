@@ -1,0 +1,407 @@
+"""The index: what ``hashdb build``, ``add``, ``query`` and ``delete`` are, as one object."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashdb import querying, writing
+from hashdb.codes import Codes, check_codes, n_words_of
+from hashdb.errors import ArgumentError, HashDBError, UnknownIdError
+from hashdb.inputs import normalise_ids, open_vectors, read_ids
+from hashdb.model import Model
+from hashdb.progress import Progress, silent
+from hashdb.results import Neighbours, RadiusNeighbours
+from hashdb.storage.snapshot import Snapshot
+from hashdb.storage.store import Store
+from hashdb.stored_vectors import StoredVectors
+
+
+class Index:
+    """An open index: a snapshot that moves by its own commits or :meth:`refresh` only.
+
+    Made by :func:`hashdb.build` and :func:`hashdb.open`; a context manager; safe to share between threads.
+
+    Attributes
+    ----------
+    path : Path
+    version : int
+        Number of the commit that is seen.
+    model : Model
+        What turns vectors into codes.
+    """
+
+    def __init__(self, store: Store, model: Model | None = None) -> None:
+        self._store = store
+        document, arrays = store.read_model()
+        self.model: Model = model if model is not None else Model.from_document(document, arrays)
+        self._settings: dict[str, Any] = dict(store.attributes.settings)
+        kind = self._settings.get("store_vectors", "none")
+        self._stored = (
+            None if kind == "none" else StoredVectors(kind, arrays.get("vectors.scale"), arrays.get("vectors.zero"))
+        )
+        self._closed = False
+
+    # -- what is there ---------------------------------------------------------------------------------------------
+
+    @property
+    def path(self) -> Path:
+        """Folder of the index."""
+        return Path(self._store.path)
+
+    @property
+    def version(self) -> int:
+        """Number of the commit that is seen."""
+        return self._snapshot().version
+
+    @property
+    def id_kind(self) -> str:
+        """Kind of ids: ``int64`` or ``string``."""
+        return self._store.attributes.id_kind
+
+    @property
+    def input_type(self) -> str:
+        """How rows are read unless told otherwise; recorded at the build."""
+        return str(self._settings.get("input_type", "auto"))
+
+    def __len__(self) -> int:
+        return self._snapshot().n_rows
+
+    def __contains__(self, one: object) -> bool:
+        try:
+            ids = normalise_ids([one])
+            return bool((self._rows_of(ids)[1] >= 0).all())
+        except ArgumentError:
+            return False
+
+    def __repr__(self) -> str:
+        if self._closed:
+            return f"<Index {self.path.name}: closed>"
+        method = self.model.method + (f" + {self.model.quantiser}" if self.model.quantiser else "")
+        codes = f"{len(self):,} codes of {self.model.n_bits} bits by {method}"
+        return f"<Index {self.path.name}: {codes}, version {self.version}>"
+
+    def info(self) -> dict[str, Any]:
+        """Describe the index: rows, model, settings, segments, bytes.
+
+        Returns
+        -------
+        dict
+            JSON-able.
+        """
+        from hashdb.describing import describe
+
+        return describe(self._store, self._snapshot(), self.model, self._settings)
+
+    def versions(self) -> list[Any]:
+        """List the versions that can still be opened, oldest first."""
+        self._check_open()
+        return self._store.versions()
+
+    def get(self, ids: Any) -> Codes:
+        """Return the codes of ids.
+
+        Parameters
+        ----------
+        ids : int, str, or sequence of either
+
+        Returns
+        -------
+        ndarray of uint64, shape (n, n_words)
+
+        Raises
+        ------
+        UnknownIdError
+            An id is not in the index.
+        """
+        wanted = read_ids(ids) if isinstance(ids, os.PathLike) else normalise_ids(ids)
+        snapshot = self._snapshot()
+        owners, rows = self._rows_of(wanted, snapshot)
+        missing = np.flatnonzero(rows < 0)
+        if len(missing):
+            raise UnknownIdError(
+                f"id {wanted[int(missing[0])]!r} is not in the index ({len(missing)} of {len(rows)} ids are not)"
+            )
+        found = np.empty((len(rows), n_words_of(self.model.n_stored_bits)), np.uint64)
+        for number in np.unique(owners).tolist():
+            where = owners == number
+            found[where] = snapshot.segments[number].codes_at(rows[where])
+        return found
+
+    def codes(self, batch_rows: int = 65_536) -> Iterator[tuple[NDArray[Any], Codes]]:
+        """Yield batches of (ids, codes), ids ascending."""
+        yield from self._snapshot().iter_id_order(batch_rows)
+
+    # -- search ----------------------------------------------------------------------------------------------------
+
+    def encode(self, vectors: Any, *, modality: str | None = None, input_type: str | None = None) -> Codes:
+        """Encode vectors as the index would.
+
+        Parameters
+        ----------
+        vectors : ndarray, shape (n, dim), or file
+
+        Returns
+        -------
+        ndarray of uint64, shape (n, n_words)
+        """
+        return self.model.encode(self._read(vectors, modality, input_type), modality=modality)
+
+    def query(
+        self,
+        vectors: Any,
+        k: int = 10,
+        *,
+        rescore: int | None = None,
+        metric: str | None = None,
+        modality: str | None = None,
+        input_type: str | None = None,
+        n_threads: int | None = None,
+    ) -> Neighbours:
+        """Find the k nearest rows of each query, exactly in Hamming distance, ordered by (distance, id).
+
+        Parameters
+        ----------
+        vectors : ndarray, shape (n_queries, dim), or file
+            One vector of shape (dim,) is a batch of one.
+        k : int
+            Neighbours wanted; at most as many as there are rows are returned.
+        rescore : int, optional
+            Re-rank the first ``rescore * k`` by stored vectors, or by the query's margins where none are stored.
+        metric : {"cosine", "l2", "ip"}, optional
+            For re-ranking by stored vectors; default as recorded at the build.
+        modality : str, optional
+            Which modality the queries are of.
+        input_type : str, optional
+            As in :func:`hashdb.build`; default as recorded.
+        n_threads : int, optional
+            Default ``HASHDB_NUM_THREADS``, else the CPUs this process may use.
+
+        Returns
+        -------
+        Neighbours
+        """
+        k = querying.check_k(k)
+        snapshot, rows = self._snapshot(), self._read(vectors, modality, input_type)
+        if rescore is None:
+            codes = self.model.encode(rows, modality=modality)
+            return querying.nearest(snapshot, codes, k, self.model.n_stored_bits, n_threads)
+        return querying.rescored(
+            snapshot,
+            self.model,
+            self._stored,
+            rows,
+            k,
+            rescore=rescore,
+            metric=metric or self._settings.get("metric", "cosine"),
+            modality=modality,
+            n_threads=n_threads,
+        )
+
+    def query_radius(
+        self,
+        vectors: Any,
+        radius: int,
+        *,
+        modality: str | None = None,
+        input_type: str | None = None,
+        n_threads: int | None = None,
+    ) -> RadiusNeighbours:
+        """Find every row within ``radius`` bits of each query; the radius is inclusive.
+
+        Parameters
+        ----------
+        vectors : ndarray, shape (n_queries, dim), or file
+        radius : int
+            In bits; 0 finds equal codes.
+        modality, input_type, n_threads
+            As in :meth:`query`.
+
+        Returns
+        -------
+        RadiusNeighbours
+        """
+        radius = querying.check_radius(radius)
+        codes = self.encode(vectors, modality=modality, input_type=input_type)
+        return querying.within(self._snapshot(), codes, radius, self.model.n_stored_bits, n_threads)
+
+    def query_ids(
+        self, ids: Any, *, k: int | None = None, radius: int | None = None, n_threads: int | None = None
+    ) -> Neighbours | RadiusNeighbours:
+        """Find the neighbours of rows that are in the index, by their ids; each finds itself too.
+
+        Raises
+        ------
+        UnknownIdError
+            An id is not in the index.
+        """
+        return self.query_codes(self.get(ids), k=k, radius=radius, n_threads=n_threads)
+
+    def query_codes(
+        self, codes: Any, *, k: int | None = None, radius: int | None = None, n_threads: int | None = None
+    ) -> Neighbours | RadiusNeighbours:
+        """Find the neighbours of codes.
+
+        Parameters
+        ----------
+        codes : ndarray of uint64, shape (n_queries, n_words)
+        k, radius : int
+            One of them.
+
+        Returns
+        -------
+        Neighbours for ``k``, RadiusNeighbours for ``radius``
+        """
+        if (k is None) == (radius is None):
+            raise ArgumentError("give either k or radius")
+        snapshot = self._snapshot()
+        n_bits = self.model.n_stored_bits
+        queries = check_codes(codes, n_bits)
+        if radius is not None:
+            return querying.within(snapshot, queries, querying.check_radius(radius), n_bits, n_threads)
+        return querying.nearest(snapshot, queries, querying.check_k(k), n_bits, n_threads)
+
+    # -- change ----------------------------------------------------------------------------------------------------
+
+    def add(
+        self,
+        vectors: Any,
+        ids: Any = None,
+        *,
+        upsert: bool = False,
+        modality: str | None = None,
+        input_type: str | None = None,
+        auto_compact: bool = True,
+        progress: Progress = silent,
+    ) -> NDArray[Any]:
+        """Add rows in one commit.
+
+        Parameters
+        ----------
+        vectors : ndarray, shape (n, dim), or file
+        ids : optional
+            One id a row; by default an index of int64 ids goes on from its next id.
+        upsert : bool
+            Replace rows whose ids are in the index, instead of refusing them.
+        modality, input_type
+            As in :meth:`query`.
+        auto_compact : bool
+            Merge small segments by size class.
+
+        Returns
+        -------
+        ndarray
+            Ids of the rows, in their order.
+
+        Raises
+        ------
+        DuplicateIdError
+            An id appears twice, or is in the index and ``upsert`` is False.
+        """
+        self._check_open()
+        if isinstance(vectors, (np.ndarray, list)):
+            vectors = self._as_rows(vectors)
+        return writing.add(
+            self._store,
+            self.model,
+            self._stored,
+            vectors,
+            ids,
+            upsert=upsert,
+            modality=modality,
+            input_type=input_type or self.input_type,
+            auto_compact=auto_compact,
+            progress=progress,
+        )
+
+    def delete(self, ids: Any, *, ignore_missing: bool = False) -> int:
+        """Delete rows by id in one commit.
+
+        Parameters
+        ----------
+        ids : int, str, sequence of either, or a path object to a file of ids
+        ignore_missing : bool
+            Pass over ids that are not in the index.
+
+        Returns
+        -------
+        int
+            Rows deleted.
+
+        Raises
+        ------
+        UnknownIdError
+            An id is not in the index; nothing is deleted.
+        """
+        self._check_open()
+        wanted = read_ids(ids) if isinstance(ids, os.PathLike) else normalise_ids(ids)
+        return self._store.commit_delete(wanted, ignore_missing=ignore_missing)
+
+    def compact(self, *, prune: bool = False, keep: int = 1, progress: Progress = silent) -> Any:
+        """Merge segments, fold deletes, sweep leftovers; ``prune`` drops all but the newest ``keep`` versions."""
+        self._check_open()
+        return self._store.compact(prune=prune, keep=keep, progress=_staged("compacting", progress))
+
+    def verify(self, *, deep: bool = False, progress: Progress = silent) -> Any:
+        """Check the index; ``deep`` reads every byte and compares with an independent Zarr reader."""
+        self._check_open()
+        return self._store.verify(deep=deep, progress=_staged("verifying", progress))
+
+    def refresh(self) -> bool:
+        """Move to the newest version; return whether it changed."""
+        self._check_open()
+        return self._store.refresh()
+
+    def close(self) -> None:
+        """Let go of the mapped files."""
+        self._closed = True
+        self._store.close()
+
+    def __enter__(self) -> Index:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- inside ----------------------------------------------------------------------------------------------------
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise HashDBError(f"the index {self.path.name} is closed; open it again with hashdb.open")
+
+    def _snapshot(self) -> Snapshot:
+        self._check_open()
+        return self._store.snapshot
+
+    def _rows_of(self, ids: Any, snapshot: Snapshot | None = None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        return (snapshot or self._snapshot()).rows_of(ids)
+
+    def _as_rows(self, vectors: Any) -> Any:
+        """Make one vector a batch of one; codes of one word may stand in a flat array."""
+        if self.model.input == "bits" and not isinstance(vectors, np.ndarray):
+            return vectors
+        array = np.asarray(vectors)
+        return (
+            array[None, :] if array.ndim == 1 and self.model.input == "vectors" and array.dtype.kind != "U" else array
+        )
+
+    def _read(self, vectors: Any, modality: str | None, input_type: str | None) -> NDArray[Any]:
+        """Read all rows of a query input."""
+        rows = vectors if isinstance(vectors, (str, os.PathLike)) else self._as_rows(vectors)
+        with open_vectors(rows) as source:
+            reader = writing.open_reader(source, self.model, modality, input_type or self.input_type)
+            if not reader.n_rows:
+                return np.empty((0, reader.n_columns), np.bool_ if reader.n_bits else np.float32)
+            return reader.sample(reader.n_rows, 0)[0]
+
+
+def _staged(what: str, progress: Progress) -> Callable[[int, int], None]:
+    return lambda done, total: progress(what, done, total)

@@ -1,0 +1,30 @@
+"""Files of vectors, codes, ids and labels: streamed in batches, one module per family of formats.
+
+| module | formats |
+|---|---|
+| `numpy_files` | ``.npy``, ``.npz`` |
+| `vecs` | ``.fvecs``, ``.bvecs``, ``.ivecs``, ``.fbin``, ``.u8bin``, ``.i8bin`` |
+| `idx` | idx (MNIST and its relatives) |
+| `matlab` | ``.mat`` up to version 7 |
+| `jsonl`, `table`, `hexlist` | ``.jsonl``, ``.csv``, text, hex codes; over `lines` |
+| `stores`, `parquet` | ``.zarr``, ``.h5``, ``.parquet`` |
+
+Any of them may be gzipped, come from a pipe or from standard input; `files` sees to that. Where a file holds several
+arrays, columns or keys, ``FILE::NAME`` picks one.
+"""
+
+from hashdb.inputs.formats import FORMATS, normalise_format
+from hashdb.inputs.ids import normalise_ids, read_ids
+from hashdb.inputs.labels import read_labels
+from hashdb.inputs.opening import open_vectors
+from hashdb.inputs.source import VectorSource
+
+__all__ = [
+    "FORMATS",
+    "VectorSource",
+    "normalise_format",
+    "normalise_ids",
+    "open_vectors",
+    "read_ids",
+    "read_labels",
+]

@@ -1,0 +1,161 @@
+"""``.npy`` and ``.npz``: read in place, never with pickle.
+
+Members of an ``.npz`` that are stored plainly (`numpy.savez`) are read where they lie; compressed ones are
+decompressed once into a spool.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import IO, Any
+
+import numpy as np
+
+from hashdb.errors import InputFileError, StorageError
+from hashdb.inputs.files import ByteFile, spool
+from hashdb.inputs.formats import choose
+from hashdb.inputs.source import Array, ColumnSource, RecordSource, VectorSource, check_array
+
+Wanted = Callable[[tuple[int, ...], np.dtype[Any]], bool]
+
+
+@dataclass(frozen=True)
+class NpyHeader:
+    """What the head of a ``.npy`` file says; `data` is the offset of the numbers in bytes."""
+
+    shape: tuple[int, ...]
+    is_fortran: bool
+    dtype: np.dtype[Any]
+    data: int
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of the numbers."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def __str__(self) -> str:
+        return f"{self.shape} {self.dtype}"
+
+
+def read_header(handle: IO[bytes], name: str) -> NpyHeader:
+    """Read the head of a ``.npy`` file that starts where `handle` stands.
+
+    Raises
+    ------
+    InputFileError
+        It is no ``.npy`` file, or its head is damaged.
+    """
+    start = handle.tell()
+    try:
+        version = np.lib.format.read_magic(handle)
+        # Version 3 differs from 2 in the encoding of field names only, and fields are refused below.
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, is_fortran, dtype = read(handle)
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputFileError(f"{name} is not a .npy file or its head is damaged: {reason}") from error
+    if any(length < 0 for length in shape):
+        raise InputFileError(f"{name} is damaged: its head says shape {shape}")
+    return NpyHeader(shape, is_fortran, dtype, handle.tell() - start)
+
+
+def open_npy(file: ByteFile, start: int = 0, size: int | None = None) -> VectorSource:
+    """Open the ``.npy`` that takes `size` bytes of a file from byte `start` on."""
+    header = _checked_header(file, start, size)
+    is_text = check_array(file.name, header.shape, header.dtype)
+    n_rows, n_columns = header.shape[0], header.shape[1] if len(header.shape) > 1 else 1
+    if header.is_fortran and n_columns > 1 and not is_text:
+        return ColumnSource(file, start + header.data, n_rows, n_columns, header.dtype)
+    return RecordSource(file, start + header.data, n_rows, n_columns, header.dtype)
+
+
+def load_npy(file: ByteFile, start: int = 0, size: int | None = None) -> Array:
+    """Read a whole ``.npy`` of any shape, for ids and labels."""
+    header = _checked_header(file, start, size)
+    if header.dtype.hasobject:
+        check_array(file.name, header.shape, header.dtype)
+    flat = np.empty(math.prod(header.shape), dtype=header.dtype)
+    if flat.nbytes:
+        file.read_into(start + header.data, flat.view(np.uint8))
+    return flat.reshape(header.shape, order="F" if header.is_fortran else "C")
+
+
+def open_npz(
+    file: ByteFile, inner: str | None, wanted: list[Wanted], near: str | os.PathLike[str] | None
+) -> tuple[ByteFile, int, int]:
+    """Find one array of an ``.npz``.
+
+    Parameters
+    ----------
+    file : ByteFile
+        The archive; closed when the array had to be decompressed.
+    inner : str or None
+        The array asked for.
+    wanted : list of functions of (shape, dtype)
+        Which arrays are candidates when none is asked for; the first that any array fulfils counts.
+    near : Path or None
+        Where to spool, see `hashdb.inputs.files.spool`.
+
+    Returns
+    -------
+    (ByteFile, int, int)
+        The file that now holds the array as a ``.npy``, where it starts and its size in bytes.
+    """
+    try:
+        with zipfile.ZipFile(file.handle) as archive:
+            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            headers = {}
+            for key, info in members.items():
+                if info.filename.endswith(".npy"):
+                    with archive.open(info) as stream:
+                        headers[key] = read_header(stream, f"{file.name}::{key}")
+            info = members[_choose_array(file.name, inner, headers, wanted)]
+            if info.compress_type == zipfile.ZIP_STORED:
+                return file, _data_offset(file, info), info.file_size
+            with archive.open(info) as stream:
+                spooled = spool(f"{file.name}::{inner or info.filename}", stream, near)
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, OSError) as error:
+        if isinstance(error, StorageError):
+            raise
+        raise InputFileError(f"{file.name} is not a whole .npz archive: {error}") from error
+    file.close()
+    return ByteFile(spooled, file.name), 0, info.file_size
+
+
+def _choose_array(name: str, inner: str | None, headers: dict[str, NpyHeader], wanted: list[Wanted]) -> str:
+    everything = {key: str(header) for key, header in headers.items()}
+    candidates: dict[str, str] = {}
+    for fits in wanted:
+        candidates = {key: everything[key] for key, header in headers.items() if fits(header.shape, header.dtype)}
+        if candidates:
+            break
+    return choose(name, "array that fits", candidates, inner, everything)
+
+
+def _data_offset(file: ByteFile, info: zipfile.ZipInfo) -> int:
+    # The local header repeats the name and may carry another extra field than the directory does.
+    head = file.read(info.header_offset, 30)
+    if len(head) < 30 or head[:4] != b"PK\x03\x04":
+        raise InputFileError(f"{file.name} is damaged: no member starts at byte {info.header_offset:,}")
+    n_name, n_extra = struct.unpack("<HH", head[26:30])
+    return int(info.header_offset + 30 + n_name + n_extra)
+
+
+def _checked_header(file: ByteFile, start: int, size: int | None) -> NpyHeader:
+    available = file.size - start if size is None else size
+    file.handle.seek(start)
+    header = read_header(file.handle, file.name)
+    if header.dtype.hasobject:
+        return header
+    if header.n_bytes > min(available, file.size - start) - header.data:
+        raise InputFileError(
+            f"{file.name} is truncated: its head says {header.shape} {header.dtype}, "
+            f"{header.data + header.n_bytes:,} bytes, but it has {min(available, file.size - start):,}"
+        )
+    return header

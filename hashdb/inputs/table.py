@@ -1,0 +1,278 @@
+"""Tables as text: ``.csv``, ``.tsv`` and ``.txt``, numbers or cells, one row per line.
+
+The delimiter is the tab, comma or semicolon that most of the first lines have (in ``.csv``, the first), else any white
+space. Double quotes group cells in ``.csv`` only; in other text they are characters like any. What each column
+holds is decided by the first hundred rows: numbers, hex codes or other text. A header is a first line without numbers
+above a line with some (in ``.csv`` also above plain text), or one that counts its columns 0, 1, 2 beside a name. The
+head of word2vec's text format, two integers, is skipped.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from hashdb.errors import InputFileError
+from hashdb.inputs.formats import choose
+from hashdb.inputs.hexlist import HexSource, check_hex, is_hex, is_number, reading_of
+from hashdb.inputs.lines import Lines, LineSource
+from hashdb.inputs.source import Array, VectorSource
+
+_N_SAMPLED = 100
+_NOT_VECTORS = {"", "id", "ids", "index", "label", "labels"}  # names of columns beside the vector
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the lines of a file are a table.
+
+    Attributes
+    ----------
+    delimiter : str or None
+        None is any white space.
+    header : tuple of str, or None
+        Names of the columns.
+    n_skipped : int
+        Lines before the first row.
+    kinds : tuple of str
+        Per column ``number``, ``hex``, ``text`` or ``ambiguous``, see `hashdb.inputs.hexlist.reading_of`.
+    is_quoted : bool
+        Double quotes group what is between them.
+    """
+
+    delimiter: str | None
+    header: tuple[str, ...] | None
+    n_skipped: int
+    kinds: tuple[str, ...]
+    is_quoted: bool = False
+
+    def cells(self, line: str) -> list[str]:
+        """Split a line into stripped cells."""
+        return _split(line, self.delimiter, self.is_quoted)
+
+    def names(self) -> dict[str, str]:
+        """Give every column's name (its number where there is no header) and kind."""
+        names = self.header or tuple(map(str, range(len(self.kinds))))
+        return {name: f"({kind})" for name, kind in zip(names, self.kinds, strict=True)}
+
+    def column(self, file: str, inner: str) -> int:
+        """Find a column by name, or by number from 0."""
+        names = list(self.names())
+        if inner not in names and inner.isdecimal() and int(inner) < len(names):
+            return int(inner)
+        return names.index(choose(file, "column", self.names(), inner))
+
+
+def detect_layout(lines: Lines, *, is_csv: bool) -> Layout:
+    """Find delimiter, header and kinds of columns from the first lines.
+
+    Raises
+    ------
+    InputFileError
+        Two columns of the header have one name.
+    """
+    # Before quoted cells are joined, only the first line of a .csv is sure to be one.
+    delimiter = _delimiter(lines.read(0, min(1 if is_csv else _N_SAMPLED, lines.n)))
+    is_quoted = is_csv and lines.has_quotes and delimiter is not None
+    if is_quoted and delimiter is not None:
+        lines.join_quoted(delimiter)
+    rows = [_split(line, delimiter, is_quoted) for line in lines.read(0, min(_N_SAMPLED + 2, lines.n))]
+    if not rows:
+        return Layout(delimiter, None, 0, ())
+    header, n_skipped = None, 0
+    if _is_word2vec_head(rows, lines.n):
+        n_skipped = 1
+    elif _is_header(rows, is_csv=is_csv):
+        header, n_skipped = tuple(rows[0]), 1
+        if len(set(header)) < len(header):
+            twice = next(name for name in header if header.count(name) > 1)
+            raise InputFileError(f"{lines.name}: line 1 names two columns {twice!r}, expected a name each")
+    body = rows[n_skipped:]
+    n_columns = len(header or body[0])
+    kinds = tuple(reading_of([row[c] for row in body if len(row) == n_columns]) for c in range(n_columns))
+    return Layout(delimiter, header, n_skipped, kinds, is_quoted)
+
+
+def open_table(lines: Lines, inner: str | None, *, is_csv: bool) -> VectorSource:
+    """Open vectors or codes in a table.
+
+    Without a column named, all columns of numbers are the vector, except those a header calls id, index or label;
+    a first column of words is left out likewise. A table with hex codes and numbers asks which.
+
+    Raises
+    ------
+    InputFileError
+        There is no such column or there are several readings; the message names them.
+    """
+    layout = detect_layout(lines, is_csv=is_csv)
+    if inner is not None:
+        column = layout.column(lines.name, inner)
+        if layout.kinds[column] == "ambiguous":  # one column by itself is codes rather than a vector of one number
+            kinds = tuple("hex" if c == column else kind for c, kind in enumerate(layout.kinds))
+            layout = replace(layout, kinds=kinds)
+        return TableSource(lines, layout, [column])
+    if not layout.kinds:
+        return TableSource(lines, layout, [])
+    if len(layout.kinds) == 1 and not is_csv:
+        if layout.kinds[0] == "ambiguous":
+            first = lines.read(0, 1)[0].strip()
+            raise InputFileError(
+                f"{lines.name} holds lines such as {first!r}, which may be hex codes or numbers: "
+                "say which with --format hex or --format text"
+            )
+        if layout.kinds[0] == "hex":
+            return HexSource(lines)
+    return TableSource(lines, layout, _vector_columns(lines.name, layout, is_csv=is_csv))
+
+
+def _vector_columns(file: str, layout: Layout, *, is_csv: bool) -> list[int]:
+    names = list(layout.names())
+    numbers = [c for c, kind in enumerate(layout.kinds) if kind in ("number", "ambiguous")]
+    if layout.header is not None:
+        numbers = [c for c in numbers if names[c].lower() not in _NOT_VECTORS] or numbers
+    codes = [c for c, kind in enumerate(layout.kinds) if kind == "hex"]
+    words = [c for c, kind in enumerate(layout.kinds) if kind == "text"]
+    if len(codes) == 1 and not numbers:
+        return codes
+    if codes or not numbers or (words not in ([], [0]) and not is_csv):
+        options = {names[c]: f"({layout.kinds[c]})" for c in codes or range(len(names))}
+        if codes and numbers:
+            options["all numbers"] = f"(columns {', '.join(names[c] for c in numbers[:20])})"
+        listing = ", ".join(f"{name} {kind}" for name, kind in list(options.items())[:20])
+        raise InputFileError(
+            f"{file} has no one reading as vectors: {listing}; pick a column, as in {file}::{next(iter(options))}"
+        )
+    return numbers
+
+
+def _split(line: str, delimiter: str | None, is_quoted: bool) -> list[str]:
+    if delimiter is None:
+        return line.split()
+    cells = next(csv.reader([line], delimiter=delimiter)) if is_quoted and '"' in line else line.split(delimiter)
+    return [cell.strip() for cell in cells]
+
+
+def _delimiter(sample: list[str]) -> str | None:
+    for delimiter in ("\t", ",", ";"):
+        if 2 * sum(delimiter in line for line in sample) > len(sample):
+            return delimiter
+    return None
+
+
+def _is_word2vec_head(rows: list[list[str]], n_lines: int) -> bool:
+    if len(rows) < 2 or len(rows[0]) != 2 or not all(cell.isdecimal() for cell in rows[0]):
+        return False
+    n, dim = map(int, rows[0])
+    return n == n_lines - 1 and len(rows[1]) == dim + 1 and dim > 1
+
+
+def _is_header(rows: list[list[str]], *, is_csv: bool) -> bool:
+    first, second = rows[0], rows[1] if len(rows) > 1 else None
+    numbers = [cell for cell in first if is_number(cell)]
+    if len(numbers) == len(first) or any(map(is_hex, first)):
+        return False
+    if numbers:  # pandas names unnamed columns 0, 1, 2 …
+        return len(numbers) > 1 and numbers == [str(n) for n in range(len(numbers))]
+    if second is None or len(second) != len(first):
+        return is_csv
+    return is_csv or (len(first) > 1 and any(is_number(b) or is_hex(b) for b in second))
+
+
+class TableSource(LineSource):
+    """Chosen columns of a table: numbers, or one column of strings.
+
+    Parameters
+    ----------
+    lines : Lines
+        The file.
+    layout : Layout
+        From `detect_layout`.
+    columns : list of int
+        All of numbers, or one of text or hex.
+    """
+
+    def __init__(self, lines: Lines, layout: Layout, columns: list[int]) -> None:
+        super().__init__(lines, layout.n_skipped)
+        self._layout, self._columns = layout, columns
+        self.n_columns = len(columns)
+        self._width = 0
+        self.is_text = any(layout.kinds[c] in ("hex", "text") for c in columns)
+        if self.is_text:
+            self.dtype = np.dtype(object)
+            if layout.kinds[columns[0]] == "hex" and self.n_rows:
+                self._width = len(self._cells([lines.read(layout.n_skipped, layout.n_skipped + 1)[0]], [1])[0])
+        else:
+            # A header may hold any letter, so only plain files of integers are known to be that.
+            is_integer = not lines.has_fractions and bool(columns)
+            self.dtype = np.dtype(np.int64 if is_integer else np.float64)
+
+    def _parse(self, lines: list[str], numbers: Sequence[int]) -> Array:
+        if self.is_text:
+            cells = self._cells(lines, numbers)
+            if self._width:
+                check_hex(self.name, cells, numbers, self._width)
+            return np.array(cells, dtype=object)
+        if not lines:
+            return np.empty((0, self.n_columns), dtype=self.dtype)
+        # Without usecols, loadtxt itself refuses lines of different lengths, and faster.
+        takes_all = len(self._columns) == len(self._layout.kinds)
+        try:
+            rows = np.loadtxt(
+                lines,
+                dtype=self.dtype,
+                delimiter=self._layout.delimiter,
+                comments=None,
+                quotechar='"' if self._layout.is_quoted else None,
+                usecols=None if takes_all else self._columns,
+                ndmin=2,
+            )
+        except (ValueError, OverflowError) as error:
+            raise self._diagnose(lines, numbers, str(error)) from error
+        if rows.shape != (len(lines), self.n_columns) or (not takes_all and self._is_ragged(lines)):
+            raise self._diagnose(lines, numbers, "the number of cells varies")
+        return rows
+
+    def _cells(self, lines: list[str], numbers: Sequence[int]) -> list[str]:
+        column = self._columns[0]
+        out = []
+        for line, number in zip(lines, numbers, strict=True):
+            cells = self._layout.cells(line)
+            if len(cells) != len(self._layout.kinds):
+                raise self._ragged(number, len(cells))
+            out.append(cells[column])
+        return out
+
+    def _is_ragged(self, lines: list[str]) -> bool:
+        delimiter, expected = self._layout.delimiter, len(self._layout.kinds)
+        if delimiter is None or self._layout.is_quoted:
+            return any(len(self._layout.cells(line)) != expected for line in lines)
+        return any(line.count(delimiter) != expected - 1 for line in lines)
+
+    def _ragged(self, number: int, n_cells: int) -> InputFileError:
+        expected = len(self._layout.kinds)
+        return InputFileError(
+            f"{self.name}: line {number} has {n_cells} cells, expected {expected} as in the first row"
+        )
+
+    def _diagnose(self, lines: list[str], numbers: Sequence[int], reason: str) -> InputFileError:
+        for line, number in zip(lines, numbers, strict=True):
+            cells = self._layout.cells(line)
+            if len(cells) != len(self._layout.kinds):
+                return self._ragged(number, len(cells))
+            for column in self._columns:
+                fault = self._fault(cells[column])
+                if fault:
+                    return InputFileError(
+                        f"{self.name}: line {number}, column {column} is {cells[column][:80]!r}: {fault}"
+                    )
+        return InputFileError(f"{self.name}: lines {numbers[0]} to {numbers[-1]} cannot be read as numbers: {reason}")
+
+    def _fault(self, cell: str) -> str | None:
+        if not is_number(cell):
+            return "a value is missing, expected a number" if not cell else "expected a number"
+        if self.dtype.kind == "i" and abs(int(cell)) >= 2**63:
+            return "too large for int64, expected below 2**63 (1.0 in any line makes all fractions)"
+        return None

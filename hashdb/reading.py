@@ -1,0 +1,162 @@
+"""Rows of an input as a model takes them: typed, checked, in batches or as a uniform sample."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashdb import codes as packing
+from hashdb.errors import ArgumentError
+from hashdb.inputs import VectorSource, open_vectors
+
+_BATCH_VALUES = 1 << 22  # 16 MiB of float32: large enough to hide the cost of a call, small beside a training sample
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads rows of one input as what a model takes: float32 vectors or bits.
+
+    Attributes
+    ----------
+    source : VectorSource
+    input_type : str
+        One of ``hashdb.codes.INPUT_TYPES``.
+    n_bits : int or None
+        Width of a code where rows are bits, None where they are vectors.
+    """
+
+    source: VectorSource
+    input_type: str
+    n_bits: int | None = None
+
+    @classmethod
+    def open(cls, source: VectorSource, input_type: str, *, wants_bits: bool, n_bits: int | None = None) -> Reader:
+        """Settle how rows are read, looking at the first of them."""
+        sample = first_rows(source)
+        kind = packing.resolve_input_type(sample, input_type, wants_bits)
+        if not wants_bits:
+            return cls(source, kind)
+        width = packing.width_of(sample, kind)
+        return cls(source, kind, width if n_bits is None else n_bits)
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of the input."""
+        return self.source.n_rows
+
+    @property
+    def n_columns(self) -> int:
+        """Numbers of a vector, or bits of a code, as read."""
+        if self.n_bits is not None:
+            return self.n_bits
+        return packing.width_of(first_rows(self.source), self.input_type)
+
+    def check_width(self) -> None:
+        """Raise ArgumentError unless the codes of the input have the width wanted."""
+        width = packing.width_of(first_rows(self.source), self.input_type)
+        if self.n_rows and self.n_bits is not None and not 0 <= width - self.n_bits < 64:
+            raise ArgumentError(f"{self.source.name} has codes of {width} bits, expected {self.n_bits} bits")
+
+    def read(self, rows: NDArray[Any], numbers: Sequence[int] | NDArray[np.int64]) -> NDArray[Any]:
+        """Turn raw rows into vectors or bits; ``numbers`` are their places in the input, for messages."""
+        try:
+            if self.n_bits is None:
+                vectors = packing.to_vectors(rows, self.input_type)
+                check_finite(vectors, numbers, self.source.name)
+                return vectors
+            return packing.fit_width(packing.to_bits(rows, self.input_type), self.n_bits)
+        except ArgumentError as error:
+            if self.source.name in str(error):
+                raise
+            raise ArgumentError(f"{self.source.name}, counting from row {numbers[0]}: {error}") from None
+
+    def batches(self) -> Iterator[NDArray[Any]]:
+        """Yield the whole input in order."""
+        first = 0
+        for rows in self.source.batches(batch_rows_of(self.n_columns)):
+            yield self.read(rows, range(first, first + len(rows)))
+            first += len(rows)
+
+    def sample(self, n_rows: int, seed: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """Draw a uniform sample of rows without replacement, read in file order.
+
+        Returns
+        -------
+        rows : ndarray, shape (n_rows, n_columns)
+        numbers : ndarray of int64, shape (n_rows,)
+            Ascending row numbers.
+        """
+        if n_rows >= self.n_rows:
+            numbers = np.arange(self.n_rows, dtype=np.int64)
+        else:
+            numbers = np.sort(np.random.default_rng(seed).choice(self.n_rows, n_rows, replace=False)).astype(np.int64)
+        step = batch_rows_of(self.n_columns)
+        chosen = [numbers[at : at + step] for at in range(0, len(numbers), step)]
+        parts = [self.read(self.source.take(part), part) for part in chosen]
+        if len(parts) == 1:
+            return parts[0], numbers
+        nothing = np.empty((0, self.n_columns), np.float32 if self.n_bits is None else np.bool_)
+        return np.concatenate(parts or [nothing]), numbers
+
+
+def first_rows(source: VectorSource, n_rows: int = 256) -> NDArray[Any]:
+    """Return the first rows of a source as they are."""
+    for rows in source.batches(n_rows, 0, min(n_rows, source.n_rows)):
+        return rows
+    return np.empty((0, source.n_columns), source.dtype)
+
+
+def batch_rows_of(n_columns: int) -> int:
+    """Rows of a batch, by the width of a row."""
+    return max(256, _BATCH_VALUES // max(1, n_columns))
+
+
+def check_finite(vectors: NDArray[np.float32], numbers: Sequence[int] | NDArray[np.int64], name: str) -> None:
+    """Raise ArgumentError naming the first value that is NaN or infinite."""
+    if np.isfinite(vectors).all():
+        return
+    row, column = np.argwhere(~np.isfinite(vectors))[0]
+    raise ArgumentError(
+        f"{name}: row {numbers[row]}, column {int(column)} is {vectors[row, column]}, expected finite numbers; "
+        "remove or replace that row"
+    )
+
+
+def open_sources(vectors: Any, spool_near: Any) -> dict[str, VectorSource]:
+    """Open one input, under the name ``""``, or one a modality."""
+    if not isinstance(vectors, Mapping):
+        return {"": open_vectors(vectors, spool_near=spool_near)}
+    if not vectors:
+        raise ArgumentError("no modality was given, expected at least one name with its vectors")
+    return {str(name): open_vectors(value, spool_near=spool_near) for name, value in vectors.items()}
+
+
+def read_codes(spec: Any, n_bits: int, input_type: str = "auto") -> packing.Codes:
+    """Read codes of a known width from a file or array.
+
+    Parameters
+    ----------
+    spec : ndarray or file
+    n_bits : int
+        Width of a code in bits.
+    input_type : str
+        ``auto``, or one of ``hashdb.codes.INPUT_TYPES``.
+
+    Returns
+    -------
+    ndarray of uint64, shape (n, n_words)
+
+    Raises
+    ------
+    ArgumentError
+        Another width, or a reading that is not clear.
+    """
+    with open_vectors(spec) as source:
+        reader = Reader.open(source, input_type, wants_bits=True, n_bits=n_bits)
+        reader.check_width()
+        parts = [packing.pack(bits) for bits in reader.batches()]
+    return np.concatenate(parts) if parts else np.empty((0, packing.n_words_of(n_bits)), np.uint64)

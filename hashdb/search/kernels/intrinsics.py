@@ -1,0 +1,198 @@
+"""Operations that numba does not offer, written as LLVM instructions.
+
+Distances are computed on vectors of eight 64-bit lanes, 64 codes at a time. LLVM turns ``ctpop`` on such a vector into
+``vpopcntq`` where the processor has it and into narrower code where not, so the same kernel runs everywhere.
+The codes of a tile lie word-major: word w of code i stands at ``base + 8 * (w * stride + i)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import extending, types
+from numba.core import cgutils
+
+LANES = 8
+BLOCK = 64  # codes that one step compares: eight vectors
+_WORD = ir.IntType(64)
+_VECTOR = ir.VectorType(_WORD, LANES)
+_N_VECTORS = BLOCK // LANES
+Builder = Any
+Value = Any
+intrinsic: Any = extending.intrinsic
+
+
+@intrinsic
+def address(typing_context: Any, array: Any) -> Any:
+    """``address(array) -> int64``: where the data of an array begin."""
+
+    def generate(context: Any, builder: Builder, signature: Any, arguments: Any) -> Value:
+        view = context.make_array(array)(context, builder, arguments[0])
+        return builder.ptrtoint(view.data, _WORD)
+
+    return types.int64(array), generate
+
+
+@intrinsic
+def popcount(typing_context: Any, word: Any) -> Any:
+    """``popcount(word) -> int64``: bits set in a uint64."""
+
+    def generate(context: Any, builder: Builder, signature: Any, arguments: Any) -> Value:
+        return builder.ctpop(arguments[0])
+
+    return types.int64(types.uint64), generate
+
+
+@intrinsic
+def lowest_bit(typing_context: Any, word: Any) -> Any:
+    """``lowest_bit(word) -> int64``: position of the lowest bit set in a uint64 that is not 0."""
+
+    def generate(context: Any, builder: Builder, signature: Any, arguments: Any) -> Value:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), True))
+
+    return types.int64(types.uint64), generate
+
+
+@intrinsic
+def prefetch(typing_context: Any, where: Any) -> Any:
+    """``prefetch(address)``: ask for the cache line at an address; any address is harmless."""
+
+    def generate(context: Any, builder: Builder, signature: Any, arguments: Any) -> Value:
+        pointer = builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
+        number = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type, number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        # Read, keep in every level of cache, data.
+        builder.call(function, [pointer, number(0), number(3), number(1)])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate
+
+
+@intrinsic
+def wide_vectors(typing_context: Any) -> Any:
+    """``wide_vectors()``: let the function that calls it use 512-bit registers, which LLVM avoids by itself."""
+
+    def generate(context: Any, builder: Builder, signature: Any, arguments: Any) -> Value:
+        _allow_wide_vectors(builder)
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@intrinsic(prefer_literal=True)
+def least_distance(typing_context: Any, base: Any, stride: Any, n: Any, query: Any, n_words: Any) -> Any:
+    """``least_distance(base, stride, n, query, n_words) -> int64``: distance of the nearest of n codes to a query.
+
+    ``base`` and ``query`` are addresses, ``n`` is a positive multiple of 64. Where ``n_words`` is a literal the words
+    are unrolled. No distance is stored: minima stay in registers.
+    """
+
+    def generate(context: Any, builder: Builder, signature: Any, arguments: Any) -> Value:
+        _allow_wide_vectors(builder)
+        base_, stride_, n_, query_ = arguments[:4]
+        distances = _distances(builder, stride_, query_, n_words, arguments[4])
+        minima = [cgutils.alloca_once_value(builder, _splat(builder, _WORD(2**62))) for _ in range(_N_VECTORS // 2)]
+        with cgutils.for_range_slice(builder, _WORD(0), n_, _WORD(BLOCK), _WORD) as (first, _):
+            for number, vector in enumerate(distances(builder.add(base_, builder.shl(first, _WORD(3))))):
+                slot = minima[number % len(minima)]
+                builder.store(_minimum(builder, builder.load(slot), vector), slot)
+        least = builder.load(minima[0])
+        for slot in minima[1:]:
+            least = _minimum(builder, least, builder.load(slot))
+        return _across(builder, least)
+
+    signature = types.int64(types.int64, types.int64, types.int64, types.int64, n_words)
+    return signature, generate
+
+
+@intrinsic(prefer_literal=True)
+def nearer_mask(typing_context: Any, base: Any, stride: Any, query: Any, n_words: Any, limit: Any) -> Any:
+    """``nearer_mask(base, stride, query, n_words, limit) -> uint64``: bit i is set where code i of 64 is nearer."""
+
+    def generate(context: Any, builder: Builder, signature: Any, arguments: Any) -> Value:
+        _allow_wide_vectors(builder)
+        base_, stride_, query_, n_words_, limit_ = arguments
+        limits = _splat(builder, limit_)
+        mask = _WORD(0)
+        for number, vector in enumerate(_distances(builder, stride_, query_, n_words, n_words_)(base_)):
+            bits = builder.bitcast(builder.icmp_unsigned("<", vector, limits), ir.IntType(LANES))
+            mask = builder.or_(mask, builder.shl(builder.zext(bits, _WORD), _WORD(LANES * number)))
+        return mask
+
+    return types.uint64(types.int64, types.int64, types.int64, n_words, types.int64), generate
+
+
+def _distances(
+    builder: Builder, stride: Value, query: Value, n_words: Any, n_words_value: Value
+) -> Callable[[Value], list[Value]]:
+    """Give a function that emits the distances of the 64 codes at an address, as eight vectors."""
+    if isinstance(n_words, types.IntegerLiteral):
+        words = [_load_word(builder, query, _WORD(word)) for word in range(n_words.literal_value)]
+
+        def unrolled(base: Value) -> list[Value]:
+            sums = [_compared(builder, base, number, words[0]) for number in range(_N_VECTORS)]
+            for position, word in enumerate(words[1:], 1):
+                line = builder.add(base, builder.mul(stride, _WORD(8 * position)))
+                sums = [builder.add(total, _compared(builder, line, number, word)) for number, total in enumerate(sums)]
+            return sums
+
+        return unrolled
+
+    def looped(base: Value) -> list[Value]:
+        slots = [cgutils.alloca_once(builder, _VECTOR) for _ in range(_N_VECTORS)]
+        for slot in slots:
+            builder.store(_splat(builder, _WORD(0)), slot)
+        with cgutils.for_range(builder, n_words_value, intp=_WORD) as loop:
+            word = _load_word(builder, query, loop.index)
+            line = builder.add(base, builder.shl(builder.mul(stride, loop.index), _WORD(3)))
+            for number, slot in enumerate(slots):
+                builder.store(builder.add(builder.load(slot), _compared(builder, line, number, word)), slot)
+        return [builder.load(slot) for slot in slots]
+
+    return looped
+
+
+def _compared(builder: Builder, line: Value, number: int, word: Value) -> Value:
+    """Emit one XOR and popcount of the eight words at ``line + 64 * number``."""
+    pointer = builder.inttoptr(builder.add(line, _WORD(8 * LANES * number)), _VECTOR.as_pointer())
+    codes = builder.load(pointer)
+    codes.align = 8
+    count = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_VECTOR, [_VECTOR]), "llvm.ctpop.v8i64")
+    return builder.call(count, [builder.xor(codes, word)])
+
+
+def _load_word(builder: Builder, query: Value, position: Value) -> Value:
+    pointer = builder.inttoptr(builder.add(query, builder.shl(position, _WORD(3))), _WORD.as_pointer())
+    word = builder.load(pointer)
+    word.align = 8
+    return _splat(builder, word)
+
+
+def _splat(builder: Builder, value: Value) -> Value:
+    if isinstance(value, ir.Constant):
+        return ir.Constant(_VECTOR, [value.constant] * LANES)
+    lane = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), value, ir.IntType(32)(0))
+    lanes = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+    return builder.shuffle_vector(lane, ir.Constant(_VECTOR, ir.Undefined), lanes)
+
+
+def _minimum(builder: Builder, left: Value, right: Value) -> Value:
+    return builder.select(builder.icmp_unsigned("<", left, right), left, right)
+
+
+def _across(builder: Builder, vector: Value) -> Value:
+    """Emit the minimum of the lanes of a vector."""
+    number = ir.IntType(32)
+    for distance in (4, 2, 1):
+        lanes = ir.Constant(ir.VectorType(number, LANES), [lane ^ distance for lane in range(LANES)])
+        vector = _minimum(builder, vector, builder.shuffle_vector(vector, vector, lanes))
+    return builder.extract_element(vector, number(0))
+
+
+def _allow_wide_vectors(builder: Builder) -> None:
+    # llvmlite's set of attributes refuses names that it does not know; LLVM does know these, other targets ignore them.
+    for attribute in ('"prefer-vector-width"="512"', '"min-legal-vector-width"="512"'):
+        set.add(builder.function.attributes, attribute)

@@ -1,0 +1,278 @@
+"""The index folder as a whole: beginning one, recognising one, finding its versions."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hashdb.errors import (
+    ArgumentError,
+    CorruptIndexError,
+    IndexExistsError,
+    IndexNotFoundError,
+    UnsupportedFormatError,
+)
+from hashdb.storage.commit import Files, remove_tree, try_remove, write_named
+from hashdb.storage.documents import FORMAT, MAX_DOCUMENT_BYTES, Fields, canonical, digest, group_json, parse_document
+from hashdb.storage.ids import KINDS
+from hashdb.storage.manifest import list_versions
+from hashdb.storage.mapping import read_file
+
+MAX_BITS = 4096
+GROUPS = ("manifests", "segments", "models", "deletes")
+_PARTS = {*GROUPS, "zarr.json", "zarr.json.tmp"}
+_ATTRIBUTES = ("format", "uuid", "id_kind", "n_bits", "n_stored_bits", "extensions", "settings")
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """What never changes about an index; kept in its root ``zarr.json``.
+
+    Attributes
+    ----------
+    uuid : str
+        32 hexadecimal digits.
+    id_kind : str
+        "int64" or "string".
+    n_bits, n_stored_bits : int
+        Information bits, and width of a code.
+    settings : dict
+        What the layers above keep.
+    derived : tuple of str
+        Extensions that a reader may ignore.
+    digest : str
+        SHA-256 of the root ``zarr.json``.
+    """
+
+    uuid: str
+    id_kind: str
+    n_bits: int
+    n_stored_bits: int
+    settings: dict[str, Any] = field(default_factory=dict)
+    derived: tuple[str, ...] = ()
+    digest: str = ""
+
+    @classmethod
+    def new(cls, id_kind: str, n_bits: int, n_stored_bits: int, settings: dict[str, Any]) -> Attributes:
+        """Check the arguments of a new index."""
+        if id_kind not in KINDS:
+            raise ArgumentError(f"id_kind is {id_kind!r:.40}, expected 'int64' or 'string'")
+        if not 1 <= n_stored_bits <= MAX_BITS or not 1 <= n_bits <= MAX_BITS:
+            raise ArgumentError(f"n_bits={n_bits}, n_stored_bits={n_stored_bits}: expected 1 to {MAX_BITS}")
+        try:
+            settings = parse_document(canonical(settings), Path("settings"))
+        except (TypeError, ValueError, RecursionError, CorruptIndexError) as error:
+            raise ArgumentError(f"settings cannot be stored as JSON: {error}") from error
+        made = cls(uuid.uuid4().hex, id_kind, int(n_bits), int(n_stored_bits), settings)
+        return cls(**{**made.__dict__, "digest": digest(made.zarr_json())})
+
+    def zarr_json(self) -> bytes:
+        """Encode the root ``zarr.json``."""
+        own = {
+            "format": FORMAT,
+            "uuid": self.uuid,
+            "id_kind": self.id_kind,
+            "n_bits": self.n_bits,
+            "n_stored_bits": self.n_stored_bits,
+            "extensions": {"required": [], "derived": list(self.derived)},
+            "settings": self.settings,
+        }
+        return group_json({"hashdb": own})
+
+    @classmethod
+    def parse(cls, data: bytes, path: Path) -> Attributes | None:
+        """Read and check a root ``zarr.json``; None where it is no index's."""
+        document = parse_document(data, path)
+        attributes = document.get("attributes")
+        if not isinstance(attributes, dict) or "hashdb" not in attributes:
+            return None
+        fields = Fields(attributes["hashdb"], path, "attributes.hashdb.")
+        found = fields.integer("format", 1, 1 << 31)
+        if found > FORMAT:
+            raise UnsupportedFormatError(
+                f"{path.parent} has format {found}, this hashdb reads up to {FORMAT}; install a newer hashdb", path
+            )
+        fields.only(*_ATTRIBUTES)
+        extensions = Fields(fields.table("extensions"), path, "attributes.hashdb.extensions.")
+        required, derived = extensions.items("required", 64), extensions.items("derived", 64)
+        if required:
+            raise UnsupportedFormatError(
+                f"{path.parent} requires the extension {str(required[0])[:80]!r}, which this hashdb does not have; "
+                "install a newer hashdb",
+                path,
+            )
+        return cls(
+            uuid=fields.uuid(),
+            id_kind=fields.choice("id_kind", *KINDS),
+            n_bits=fields.integer("n_bits", 1, MAX_BITS),
+            n_stored_bits=fields.integer("n_stored_bits", 1, MAX_BITS),
+            settings=fields.table("settings"),
+            derived=tuple(str(name)[:128] for name in derived),
+            digest=digest(data),
+        )
+
+
+# ---- beginning
+
+
+@dataclass
+class Build:
+    """An index being built: the folder, its lock, and whether we made the folder."""
+
+    files: Files
+    root: Path
+    made_root: bool
+    lock: int
+    attributes: Attributes
+
+    def check(self) -> None:
+        """Raise :class:`IndexExistsError` where the folder is not this build's any more."""
+        try:
+            ours = digest((self.root / "zarr.json").read_bytes()) == self.attributes.digest
+        except OSError:
+            ours = False
+        if not ours:
+            raise IndexExistsError(f"{self.root} was removed or taken over by another build; start again")
+
+    def release(self) -> None:
+        """Give the lock back."""
+        if self.lock >= 0:
+            self.files.close(self.lock)
+            self.lock = -1
+
+    def abandon(self) -> None:
+        """Remove what the build wrote, as far as that is possible."""
+        if not list_versions(self.root):
+            for name in sorted(_PARTS):
+                try_remove(self.files, self.root / name)
+            if self.made_root:
+                try_remove(self.files, self.root)
+        self.release()
+
+
+def check_free(root: Path) -> None:
+    """Raise where no index can be built at `root`; as :func:`begin`, changing nothing."""
+    if root.exists() and not root.is_dir():
+        raise IndexExistsError(f"{root} is a file; give the path of a new folder")
+    if root.exists():
+        _leftovers(root)
+
+
+def begin(root: Path, attributes: Attributes, files: Files) -> Build:
+    """Make the folders of a new index, which is none yet: it has no manifest.
+
+    Raises
+    ------
+    IndexExistsError
+        There is an index, someone is building one, or the folder holds something else.
+    """
+    check_free(root)
+    made_root = not root.exists()
+    if made_root:
+        files.mkdir(root)
+    try:
+        lock = files.lock_folder(root)
+    except BlockingIOError as error:
+        raise IndexExistsError(
+            f"another process is building an index at {root}; wait for it or use another path"
+        ) from error
+    build = Build(files, root, made_root, lock, attributes)
+    try:
+        leftovers = _leftovers(root)
+    except BaseException:
+        build.release()
+        raise
+    try:
+        for path in leftovers:
+            remove_tree(files, path)
+        _write_skeleton(files, root, attributes)
+    except BaseException:
+        build.abandon()
+        raise
+    return build
+
+
+def check_free(root: Path) -> None:
+    """Raise IndexExistsError unless an index may be built at `root`; nothing is changed."""
+    if root.is_dir():
+        _leftovers(root)
+    elif root.exists():
+        raise IndexExistsError(f"{root} is a file; give the path of a new folder")
+
+
+def _leftovers(root: Path) -> list[Path]:
+    """Return what an unfinished build left in a folder; raise where there is anything else."""
+    if list_versions(root):
+        raise IndexExistsError(f"there is an index at {root} already; add to it, or build at another path")
+    names = sorted(os.listdir(root))
+    if not names:
+        return []
+    try:
+        document = (root / "zarr.json").read_bytes()
+        ours = Attributes.parse(document, root / "zarr.json") is not None
+    except FileNotFoundError:
+        ours = names == ["zarr.json.tmp"]
+    except (CorruptIndexError, UnsupportedFormatError):
+        ours = False
+    odd = sorted(set(names) - _PARTS)
+    if odd or not ours:
+        raise IndexExistsError(
+            f"{root} is not empty and holds no unfinished build (it has {(odd or names)[0][:80]!r}); "
+            "nothing was changed: give the path of a new folder"
+        )
+    return [root / name for name in names]
+
+
+def _write_skeleton(files: Files, root: Path, attributes: Attributes) -> None:
+    # zarr.json comes first and whole: by it, whatever follows is recognised as an unfinished build.
+    temporary = root / "zarr.json.tmp"
+    write_named(files, temporary, attributes.zarr_json())
+    files.rename(temporary, root / "zarr.json")
+    files.fsync_folder(root)
+    for name in GROUPS:
+        files.mkdir(root / name)
+        write_named(files, root / name / "zarr.json", group_json())
+        files.fsync_folder(root / name)
+    files.fsync_folder(root)
+    files.fsync_folder(root.absolute().parent)
+
+
+# ---- opening
+
+
+def read_attributes(root: Path) -> Attributes:
+    """Read what never changes about the index at `root`.
+
+    Raises
+    ------
+    IndexNotFoundError
+        There is no index; the message tells what is there.
+    CorruptIndexError, UnsupportedFormatError
+        There is one, damaged or newer.
+    """
+    if not root.exists():
+        raise IndexNotFoundError(f"no index at {root}: there is nothing at that path; `hashdb build` makes one")
+    if not root.is_dir():
+        raise IndexNotFoundError(f"no index at {root}: that is a file, an index is a folder")
+    path = root / "zarr.json"
+    is_index = bool(list_versions(root))
+    try:
+        attributes = Attributes.parse(read_file(path, MAX_DOCUMENT_BYTES), path)
+    except FileNotFoundError:
+        if is_index:
+            raise CorruptIndexError(f"{path} is missing", path) from None
+        raise IndexNotFoundError(f"no index at {root}: the folder has no zarr.json and no manifests") from None
+    except CorruptIndexError as error:
+        if is_index:
+            raise
+        raise IndexNotFoundError(f"no index at {root}: {error}") from error
+    if attributes is None:
+        if is_index:
+            raise CorruptIndexError(f"{path} is not that of an index, though there are manifests", path)
+        raise IndexNotFoundError(f"no index at {root}: it is a Zarr folder that hashdb did not write")
+    if not is_index:
+        raise IndexNotFoundError(f"no index at {root}: a build was begun there and not finished; build it again")
+    return attributes

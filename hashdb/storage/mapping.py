@@ -1,0 +1,187 @@
+"""Files of an index as read-only arrays: mapped where large, read where small, opened when first touched."""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import stat
+import sys
+import threading
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+
+from hashdb.errors import CorruptIndexError, StorageError, VersionGoneError
+from hashdb.storage.commit import storage_error
+
+SMALL_BYTES = 1 << 20
+MAX_MAPS = 24
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+def check_size(path: Path, found: os.stat_result, size: int) -> None:
+    """Raise :class:`CorruptIndexError` unless this is a regular file of `size` bytes."""
+    if not stat.S_ISREG(found.st_mode):
+        raise CorruptIndexError(f"{path} is not a regular file", path)
+    if found.st_size != size:
+        raise CorruptIndexError(f"{path} has {found.st_size} bytes, it was written with {size}", path)
+
+
+def missing(path: Path, unit: str, root: Path) -> CorruptIndexError | VersionGoneError:
+    """Build the error for a file that is not there: pruned when no manifest names its `unit`, else lost."""
+    needle = unit.encode("ascii")
+    try:
+        for manifest in sorted((root / "manifests").glob("*.json"), reverse=True):
+            if needle in manifest.read_bytes():
+                return CorruptIndexError(f"{path} is missing", path)
+    except FileNotFoundError:
+        return missing(path, unit, root) if root.exists() else VersionGoneError(f"the index at {root} was removed")
+    return VersionGoneError(
+        f"{path} was removed: the version that held it has been pruned; open the index again for the newest one"
+    )
+
+
+def read_file(path: Path, limit: int) -> bytes:
+    """Read a regular file of at most `limit` bytes, not following a symbolic link.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where it is missing.
+    CorruptIndexError
+        Where it is larger, or no regular file.
+    StorageError
+        Where the system refuses.
+    """
+    try:
+        handle = os.open(path, _FLAGS)
+    except NotADirectoryError as error:
+        raise FileNotFoundError(error.errno, "is not there", str(path)) from error
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise CorruptIndexError(f"{path} is a symbolic link, which an index never holds", path) from error
+        raise storage_error(error, "read the index") from error
+    with os.fdopen(handle, "rb") as file:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode) or found.st_size > limit:
+            raise CorruptIndexError(f"{path} is no file of at most {limit} bytes", path)
+        return file.read(limit + 1)
+
+
+class Mapper:
+    """Opens data files of one index.
+
+    Up to Python 3.12 a mapping holds a file descriptor, so only the `n_maps` used last are kept here; a mapping whose
+    arrays are still in use elsewhere stays valid all the same.
+
+    Parameters
+    ----------
+    root : Path
+        Folder of the index.
+    use_mmap : bool
+        False reads files into memory instead; the variable ``HASHDB_MMAP=0`` does so too.
+    n_maps : int
+        Mappings kept.
+    """
+
+    def __init__(self, root: Path, *, use_mmap: bool = True, n_maps: int = MAX_MAPS) -> None:
+        self.root = root
+        self.use_mmap = use_mmap and os.environ.get("HASHDB_MMAP", "1") != "0"
+        self.n_maps = n_maps
+        self._maps: OrderedDict[Path, np.ndarray] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def open(self, path: Path, size: int, unit: str) -> tuple[np.ndarray, bool]:
+        """Return a file's bytes.
+
+        Parameters
+        ----------
+        path : Path
+            The file.
+        size : int
+            Its size in bytes, as recorded when it was written.
+        unit : str
+            uuid of the segment, model or delete list it belongs to.
+
+        Returns
+        -------
+        data : ndarray of uint8, shape (size,), read-only
+            The bytes.
+        keep : bool
+            Whether the caller may keep them: they hold no descriptor.
+
+        Raises
+        ------
+        CorruptIndexError
+            The file is missing or has another size.
+        VersionGoneError
+            It was pruned.
+        StorageError
+            The system refuses.
+        """
+        with self._lock:
+            if path in self._maps:
+                self._maps.move_to_end(path)
+                return self._maps[path], False
+            try:
+                return self._open(path, size)
+            except (FileNotFoundError, NotADirectoryError):
+                raise missing(path, unit, self.root) from None
+            except OSError as error:
+                if error.errno == errno.ELOOP:
+                    raise CorruptIndexError(f"{path} is a symbolic link, which an index never holds", path) from error
+                if isinstance(error, StorageError):
+                    raise
+                raise storage_error(error, "read the index") from error
+
+    def release(self) -> None:
+        """Drop every mapping kept here."""
+        with self._lock:
+            self._maps.clear()
+
+    def _open(self, path: Path, size: int) -> tuple[np.ndarray, bool]:
+        try:
+            handle = os.open(path, _FLAGS)
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE) or not self._maps:
+                raise
+            self._maps.clear()
+            handle = os.open(path, _FLAGS)
+        try:
+            check_size(path, os.fstat(handle), size)
+            if not self.use_mmap or size <= SMALL_BYTES:
+                return self._read(handle, path, size), True
+            return self._map(handle, path, size)
+        finally:
+            os.close(handle)
+
+    def _read(self, handle: int, path: Path, size: int) -> np.ndarray:
+        data = np.empty(size, np.uint8)
+        view, start = data.data, 0
+        while start < size:
+            n_read = os.preadv(handle, [view[start : start + (1 << 30)]], start)
+            if n_read == 0:
+                raise CorruptIndexError(f"{path} ends after {start} bytes, it was written with {size}", path)
+            start += n_read
+        data.flags.writeable = False
+        return data
+
+    def _map(self, handle: int, path: Path, size: int) -> tuple[np.ndarray, bool]:
+        if sys.version_info >= (3, 13):
+            area = mmap.mmap(handle, size, access=mmap.ACCESS_READ, trackfd=False)
+            return np.frombuffer(area, np.uint8), True
+        while len(self._maps) >= self.n_maps:
+            self._maps.popitem(last=False)
+        try:
+            area = mmap.mmap(handle, size, access=mmap.ACCESS_READ)
+        except OSError as error:
+            if error.errno != errno.EMFILE or not self._maps:
+                raise
+            self._maps.clear()
+            area = mmap.mmap(handle, size, access=mmap.ACCESS_READ)
+        self._maps[path] = np.frombuffer(area, np.uint8)
+        return self._maps[path], False

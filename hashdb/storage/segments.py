@@ -1,0 +1,288 @@
+"""Writing segments: new folders that nobody refers to until a commit does. Rows stand in ascending id order."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hashdb.errors import ArgumentError
+from hashdb.storage.commit import Files, Staging, translated
+from hashdb.storage.documents import FORMAT, canonical, digest, group_json
+from hashdb.storage.ids import IdColumn, IntColumn
+from hashdb.storage.layout import CHUNK_BYTES, MAX_ROWS, ArrayWriter, FileEntry, rows_per_chunk
+from hashdb.storage.ordering import IdSink, Rearranger
+
+# A bucket of the rearrangement, and all of it where it is no larger, is held in memory.
+BUCKET_BYTES = 64 << 20
+VECTOR_DTYPES = ("float32", "float16", "int8")
+
+
+@dataclass
+class NewSegment:
+    """A segment on disk that no version refers to yet.
+
+    Attributes
+    ----------
+    uuid : str
+        Its folder.
+    n : int
+        Rows; with 0 there is no folder.
+    document, digest
+        Its ``segment.json``, and that file's SHA-256.
+    first_id : int or None
+        Id of row 0 where explicit ids turned out to be one contiguous range.
+    given_ids : IdColumn or None
+        Ids as the caller gave them, in the order of the input; None for automatic ids.
+    """
+
+    uuid: str
+    n: int
+    document: dict[str, Any]
+    digest: str
+    first_id: int | None
+    given_ids: IdColumn | None
+    modality: str | None
+    database_codes: str
+    staging: Staging | None = None
+    committed: bool = False
+
+    def discard(self) -> None:
+        """Remove its files. Only for a segment that was never committed."""
+        if self.staging is not None and not self.committed:
+            self.staging.discard()
+
+
+@dataclass(frozen=True)
+class SegmentPlan:
+    """What the rows of a new segment are.
+
+    Attributes
+    ----------
+    n_bits : int
+        Width of a code; padding bits must be zero.
+    id_kind : str
+        "int64" or "string".
+    vectors : (str, int) or None
+        dtype and dimension of the stored vectors.
+    modality, database_codes
+        As in the manifest.
+    n_rows : int or None
+        Rows to come, where known: chunks can then be equal.
+    chunk_bytes, bucket_bytes : int
+        Largest chunk file; memory of the rearrangement.
+    """
+
+    n_bits: int
+    id_kind: str
+    vectors: tuple[str, int] | None = None
+    modality: str | None = None
+    database_codes: str = "predicted"
+    n_rows: int | None = None
+    chunk_bytes: int = CHUNK_BYTES
+    bucket_bytes: int = BUCKET_BYTES
+
+    @property
+    def n_words(self) -> int:
+        """Words of a code."""
+        return (self.n_bits + 63) // 64
+
+
+class OrderedWriter:
+    """Writes one segment whose rows come in ascending id order, each with its key."""
+
+    def __init__(self, files: Files, root: Path, plan: SegmentPlan) -> None:
+        self.plan = plan
+        self.uuid = uuid.uuid4().hex
+        self.n = 0
+        self.staging = Staging(files, root / "segments" / self.uuid)
+        rows = rows_per_chunk(8 * plan.n_words, plan.n_rows, plan.chunk_bytes)
+        self._codes = ArrayWriter(self.staging, "codes", "uint64", (plan.n_words,), rows)
+        self._vectors: ArrayWriter | None = None
+        if plan.vectors is not None:
+            dtype, dim = plan.vectors
+            rows = rows_per_chunk(np.dtype(dtype).itemsize * dim, plan.n_rows, plan.chunk_bytes)
+            self._vectors = ArrayWriter(self.staging, "vectors", dtype, (dim,), rows)
+        self._ids = IdSink(self.staging, plan.id_kind)
+
+    def append_codes(self, codes: np.ndarray) -> None:
+        """Append codes, uint64 (m, n_words)."""
+        self.n += len(codes)
+        if self.n > MAX_ROWS:
+            raise ArgumentError(f"a segment holds at most {MAX_ROWS} rows; add the rows in several calls")
+        self._codes.append(codes)
+
+    def append_vectors(self, vectors: np.ndarray) -> None:
+        """Append the vectors of rows, (m, dim)."""
+        if self._vectors is not None:
+            self._vectors.append(vectors)
+
+    def append_keys(self, keys: np.ndarray) -> None:
+        """Append the keys of rows; left out altogether for automatic ids."""
+        self._ids.append(keys)
+
+    def finish(self, given_ids: IdColumn | None) -> NewSegment:
+        """Complete the segment and flush it to the medium."""
+        plan = self.plan
+        if self.n == 0:
+            self.staging.discard()
+            return NewSegment(self.uuid, 0, {}, "", None, given_ids, plan.modality, plan.database_codes)
+        written = [(self._codes, self._codes.finish()), *self._ids.finish()]
+        if self._vectors is not None:
+            written.append((self._vectors, self._vectors.finish()))
+        group = group_json()
+        self.staging.write_file("zarr.json", group)
+        entries = {"zarr.json": FileEntry.of(group)}
+        for writer, _ in written:
+            entries.update(writer.entries)
+        document = {
+            "format": FORMAT,
+            "uuid": self.uuid,
+            "n": self.n,
+            "n_bits": plan.n_bits,
+            "arrays": {writer.name: spec.to_json() for writer, spec in written},
+            "files": {name: entry.to_json() for name, entry in entries.items()},
+        }
+        data = canonical(document)
+        self.staging.write_file("segment.json", data)
+        self.staging.sync()
+        first_id = self._ids.first if self._ids.contiguous else None
+        return NewSegment(
+            *(self.uuid, self.n, document, digest(data), first_id, given_ids, plan.modality, plan.database_codes),
+            staging=self.staging,
+        )
+
+
+@dataclass
+class SegmentWriter:
+    """Takes the rows of a new segment in the order of the input; made by ``Store.new_segment``.
+
+    Parameters
+    ----------
+    ordered : OrderedWriter
+        Writes the rows once they are in order.
+    ids : IdColumn or None
+        Id of each row to come; None for automatic ids.
+    order : ndarray of int64 or None
+        Input row of each row of the segment; None where the ids are ascending.
+    """
+
+    ordered: OrderedWriter
+    ids: IdColumn | None
+    order: np.ndarray | None
+    n_rows: int = 0
+    _codes: Rearranger | None = field(default=None, repr=False)
+    _vectors: Rearranger | None = field(default=None, repr=False)
+
+    def append(self, codes: np.ndarray, vectors: np.ndarray | None = None) -> None:
+        """Append rows.
+
+        Parameters
+        ----------
+        codes : ndarray of uint64, shape (m, n_words)
+            Packed codes, padding bits zero.
+        vectors : ndarray, shape (m, dim), optional
+            Vectors to store, of the dtype and dimension announced.
+
+        Raises
+        ------
+        ArgumentError
+            Wrong dtype, shape or padding, or more rows than ids.
+        StorageError
+            The file system refuses; everything written is removed.
+        """
+        self._check(codes, vectors)
+        with self._all_or_nothing():
+            self._append(codes, vectors)
+            self.n_rows += len(codes)
+
+    def _append(self, codes: np.ndarray, vectors: np.ndarray | None) -> None:
+        if not len(codes):
+            return
+        if self.order is None:
+            self.ordered.append_codes(codes)
+            if vectors is not None:
+                self.ordered.append_vectors(vectors)
+            return
+        staging, bucket_bytes = self.ordered.staging, self.ordered.plan.bucket_bytes
+        if self._codes is None:
+            self._codes = Rearranger(staging, "codes", self.order, codes[0], bucket_bytes)
+            if vectors is not None:
+                self._vectors = Rearranger(staging, "vectors", self.order, vectors[0], bucket_bytes)
+        self._codes.add(codes)
+        if self._vectors is not None and vectors is not None:
+            self._vectors.add(vectors)
+
+    def finish(self) -> NewSegment:
+        """Put the rows in order, complete every file and flush them.
+
+        Raises
+        ------
+        ArgumentError
+            Fewer rows than ids.
+        """
+        with self._all_or_nothing():
+            if self.ids is not None and self.ids.n != self.n_rows:
+                raise ArgumentError(f"{self.ids.n} ids for {self.n_rows} rows; give one id for every row")
+            if self._codes is not None:
+                for block in self._codes.blocks():
+                    self.ordered.append_codes(block)
+            if self._vectors is not None:
+                for block in self._vectors.blocks():
+                    self.ordered.append_vectors(block)
+            self._append_keys()
+            return self.ordered.finish(self.ids)
+
+    def abort(self) -> None:
+        """Remove everything written; the writer is of no use afterwards."""
+        self.ordered.staging.discard()
+
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        try:
+            with translated("write rows"):
+                yield
+        except BaseException:
+            self.abort()
+            raise
+
+    def _append_keys(self) -> None:
+        if self.ids is None:
+            return
+        for start in range(0, self.ids.n, 1 << 16):
+            stop = min(start + (1 << 16), self.ids.n)
+            keys = self.ids.keys(start, stop) if self.order is None else self.ids.take_keys(self.order[start:stop])
+            self.ordered.append_keys(keys)
+
+    def _check(self, codes: np.ndarray, vectors: np.ndarray | None) -> None:
+        plan = self.ordered.plan
+        if codes.dtype != np.uint64 or codes.ndim != 2 or codes.shape[1] != plan.n_words:
+            raise ArgumentError(
+                f"codes are {codes.dtype} of shape {codes.shape}, expected uint64 (n, {plan.n_words}) "
+                f"for {plan.n_bits} bits"
+            )
+        padding = plan.n_bits % 64
+        if padding and bool((codes[:, -1] >> np.uint64(padding)).any()):
+            raise ArgumentError(f"codes have bits set past bit {plan.n_bits - 1}; those must be zero")
+        if (vectors is None) != (plan.vectors is None):
+            raise ArgumentError(f"this segment stores {'no ' if plan.vectors is None else ''}vectors")
+        if vectors is not None and plan.vectors is not None:
+            dtype, dim = plan.vectors
+            if vectors.dtype != np.dtype(dtype) or vectors.shape != (len(codes), dim):
+                raise ArgumentError(
+                    f"vectors are {vectors.dtype} {vectors.shape}, expected {dtype} {(len(codes), dim)}"
+                )
+        if self.ids is not None and self.n_rows + len(codes) > self.ids.n:
+            raise ArgumentError(f"{self.ids.n} ids for more rows than that; give one id for every row")
+
+
+def largest_id(column: IdColumn) -> int | None:
+    """Return the largest integer id of a column in memory, None for strings and for no ids."""
+    if isinstance(column, IntColumn) and column.n:
+        return int(column.values.max())
+    return None

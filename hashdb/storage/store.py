@@ -1,0 +1,478 @@
+"""Store: one index folder, its snapshot, and the commits that move it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from hashdb.errors import (
+    ArgumentError,
+    IndexExistsError,
+    ReadOnlyError,
+)
+from hashdb.storage import folder, maintain, versions
+from hashdb.storage.changes import Change, Workspace, decide_add, decide_delete
+from hashdb.storage.commit import DISK, Files, translated
+from hashdb.storage.compaction import Merges, plan_compact, reduce_segments
+from hashdb.storage.folder import Attributes
+from hashdb.storage.ids import Ids, RangeColumn, normalise, sorting_order, to_users
+from hashdb.storage.layout import CHUNK_BYTES
+from hashdb.storage.manifest import POLICIES, Manifest, list_versions
+from hashdb.storage.mapping import Mapper
+from hashdb.storage.models import read_model, stored_model, write_model
+from hashdb.storage.segments import BUCKET_BYTES, VECTOR_DTYPES, NewSegment, OrderedWriter, SegmentPlan, SegmentWriter
+from hashdb.storage.snapshot import Segment, Snapshot
+from hashdb.storage.transaction import Decide, Transaction
+
+__all__ = ["Store", "Snapshot", "Segment", "Sizes"]
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes that tests make small: bytes of a chunk file, bytes rearranged at a time, rows merged at a time."""
+
+    chunk_bytes: int = CHUNK_BYTES
+    bucket_bytes: int = BUCKET_BYTES
+    merge_rows: int = 1 << 18
+
+
+class Store:
+    """An index folder. Made by :meth:`create` and :meth:`open`.
+
+    A store is a snapshot: it moves by its own commits and by :meth:`refresh` only. It may be shared between threads;
+    commits of one store wait for each other, commits of several stores or processes are decided again on conflict.
+
+    Attributes
+    ----------
+    path : Path
+        The folder.
+    attributes : Attributes
+        What never changes: uuid, id_kind, n_bits, n_stored_bits, settings.
+    snapshot : Snapshot
+        The version seen.
+    read_only : bool
+        Whether it was opened at a version of its own.
+    """
+
+    def __init__(self, attributes: Attributes, mapper: Mapper, snapshot: Snapshot, files: Files, sizes: Sizes) -> None:
+        self.path = mapper.root
+        self.attributes = attributes
+        self.snapshot = snapshot
+        self.read_only = False
+        self.files = files
+        self.sizes = sizes
+        self._mapper = mapper
+        self._lock = threading.RLock()
+        self._build: folder.Build | None = None
+        self._closed = False
+
+    # ---- opening and closing
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        *,
+        id_kind: str,
+        n_bits: int,
+        n_stored_bits: int,
+        settings: dict[str, Any] | None = None,
+        files: Files = DISK,
+        sizes: Sizes | None = None,
+    ) -> Store:
+        """Begin an index; :meth:`commit_build` makes it visible, :meth:`close` before that removes it.
+
+        Parameters
+        ----------
+        path : str or Path
+            Folder, which does not exist, is empty, or holds an unfinished build.
+        id_kind : "int64" or "string"
+            Kind of ids.
+        n_bits, n_stored_bits : int
+            Information bits, and width of a code (1 to 4096).
+        settings : dict
+            JSON that the layers above keep with the index for ever.
+        files : Files
+            Layer for file effects.
+        sizes : Sizes
+            Sizes that tests make small.
+
+        Raises
+        ------
+        IndexExistsError
+            There is an index, someone is building one, or the folder holds something else.
+        StorageError
+            The file system refuses.
+        """
+        attributes = Attributes.new(id_kind, n_bits, n_stored_bits, settings or {})
+        root = Path(path)
+        with translated(f"create the index {root}"):
+            build = folder.begin(root, attributes, files)
+        snapshot = Snapshot(Manifest(attributes.uuid, attributes.digest), (), id_kind, n_stored_bits)
+        store = cls(attributes, Mapper(root), snapshot, files, sizes or Sizes())
+        store._build = build
+        return store
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        version: int | None = None,
+        mmap: bool = True,
+        check: str = "quick",
+        files: Files = DISK,
+        sizes: Sizes | None = None,
+    ) -> Store:
+        """Open an index at its newest version, or read-only at an older one.
+
+        Parameters
+        ----------
+        path : str or Path
+            Folder of the index.
+        version : int, optional
+            Version to see; the store is then read-only.
+        mmap : bool
+            False reads data into memory when first touched, instead of mapping them.
+        check : "quick" or "full"
+            "quick" checks metadata, and existence and size of every file; "full" the checksum of every byte too.
+        files, sizes
+            As in :meth:`create`.
+
+        Raises
+        ------
+        IndexNotFoundError
+            There is no index.
+        VersionGoneError
+            There is no such version.
+        CorruptIndexError, UnsupportedFormatError
+            The index is damaged, or newer than this hashdb.
+        """
+        if check not in ("quick", "full"):
+            raise ArgumentError(f"check is {check!r:.40}, expected 'quick' or 'full'")
+        root = Path(path)
+        with translated(f"open the index {root}"):
+            attributes = folder.read_attributes(root)
+            mapper = Mapper(root, use_mmap=mmap)
+            snapshot = versions.load(root, attributes, mapper, version)
+            if check == "full":
+                maintain.check_full(snapshot, mapper)
+        store = cls(attributes, mapper, snapshot, files, sizes or Sizes())
+        store.read_only = version is not None
+        return store
+
+    @staticmethod
+    def check_free(path: str | Path) -> None:
+        """Raise where no index can be built at `path`, changing nothing: to be asked before long work.
+
+        Raises
+        ------
+        IndexExistsError
+            There is an index, or something else.
+        """
+        with translated(f"create the index {path}"):
+            folder.check_free(Path(path))
+
+    def close(self) -> None:
+        """Let go of every file. An index that was created and never committed is removed."""
+        with self._lock:
+            if self._build is not None and not self._closed:
+                self._build.abandon()
+            self._closed = True
+            self._mapper.release()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Store {self.path} at version {self.snapshot.version}: {self.snapshot.n_rows} rows>"
+
+    def refresh(self) -> bool:
+        """Move to the newest version; return whether that changed anything.
+
+        Raises
+        ------
+        ReadOnlyError
+            The store was opened at a version of its own.
+        """
+        with self._lock:
+            self._writable("refresh")
+            before = self.snapshot.version
+            with translated(f"open the index {self.path}"):
+                return self._head().version != before
+
+    def versions(self) -> list[versions.VersionInfo]:
+        """Return number, time, rows and segments of every version that can still be opened, ascending."""
+        with translated(f"read the versions of {self.path}"):
+            return versions.describe_versions(self.path)
+
+    # ---- writing what a commit will refer to
+
+    def write_model(self, document: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
+        """Write a model: a JSON document and arrays of any shape (bool, integers, floats); return its uuid.
+
+        Raises
+        ------
+        ArgumentError
+            An array of objects or strings, a name that is none, or a document that is not JSON.
+        """
+        self._writable("write a model")
+        with translated(f"write a model to {self.path}"):
+            return write_model(self.files, self.path, document, arrays)
+
+    def read_model(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Return the document and the arrays (read-only) of this version's model.
+
+        Raises
+        ------
+        ArgumentError
+            The version has none.
+        """
+        entry = self.snapshot.manifest.model
+        if entry is None:
+            raise ArgumentError(f"the index {self.path} has no model")
+        with translated(f"read the model of {self.path}"):
+            return read_model(self._mapper, entry)
+
+    def new_segment(
+        self,
+        *,
+        ids: Ids | None = None,
+        n_rows_hint: int | None = None,
+        vectors: tuple[DTypeLike, int] | None = None,
+        modality: str | None = None,
+        database_codes: str = "predicted",
+    ) -> SegmentWriter:
+        """Begin a segment, which no version sees until a commit.
+
+        Parameters
+        ----------
+        ids : integer array, array of unicode, or sequence, optional
+            Id of each row to come, in input order, any order; None for automatic ids.
+        n_rows_hint : int, optional
+            Rows to come, where known; lets large segments have equal chunks.
+        vectors : (dtype, dim), optional
+            Vectors to store: "float32", "float16" or "int8".
+        modality : str, optional
+            Modality of the vectors behind the codes.
+        database_codes : "predicted" or "learned"
+            Where the codes come from.
+
+        Raises
+        ------
+        ArgumentError, DuplicateIdError
+            Ids of the wrong kind, or given twice.
+        """
+        self._writable("add rows")
+        if database_codes not in POLICIES:
+            raise ArgumentError(f"database_codes is {database_codes!r:.40}, expected 'predicted' or 'learned'")
+        if modality is not None and not 1 <= len(modality) <= 256:
+            raise ArgumentError(f"modality has {len(modality)} characters, expected 1 to 256")
+        if vectors is not None and (str(np.dtype(vectors[0])) not in VECTOR_DTYPES or vectors[1] < 1):
+            raise ArgumentError(f"vectors of {vectors[0]} and dimension {vectors[1]} cannot be stored")
+        column = None if ids is None else normalise(ids, self.attributes.id_kind)
+        if column is None and self.attributes.id_kind == "string":
+            raise ArgumentError("this index has string ids, which cannot be assigned; give ids= (--ids FILE)")
+        order = None if column is None else sorting_order(column)
+        n_rows = n_rows_hint if column is None else column.n
+        plan = self._plan(
+            vectors=None if vectors is None else (str(np.dtype(vectors[0])), int(vectors[1])),
+            modality=modality,
+            database_codes=database_codes,
+            n_rows=n_rows,
+        )
+        with translated(f"write to {self.path}"):
+            return SegmentWriter(OrderedWriter(self.files, self.path, plan), column, order)
+
+    # ---- commits
+
+    def commit_build(self, model: str | None, segment: NewSegment | None = None) -> np.ndarray:
+        """Make a created index visible as version 1.
+
+        Parameters
+        ----------
+        model : str or None
+            What :meth:`write_model` returned.
+        segment : NewSegment or None
+            The first rows; None for an index of no rows.
+
+        Returns
+        -------
+        ndarray
+            Ids of the rows in input order: int64, or fixed-width unicode.
+        """
+        with self._lock:
+            if self._build is None:
+                raise ArgumentError(f"{self.path} is an index already; add to it instead of building it")
+            entry = None if model is None else stored_model(self.path, model)
+
+            def decide(work: Workspace, head: Snapshot) -> Change:
+                change = None if segment is None else decide_add(work, head, segment, upsert=False)
+                change = change or Change((), 0, None)
+                return Change(change.segments, change.next_id, entry, change.n_rows, change.first_id)
+
+            self._build.check()
+            change = self._commit("build", decide, segment)
+            self._build.release()
+            self._build = None
+            return self._assigned(segment, change)
+
+    def commit_add(self, segment: NewSegment, *, upsert: bool = False, auto_compact: bool = True) -> np.ndarray:
+        """Make a new segment part of the index.
+
+        Parameters
+        ----------
+        segment : NewSegment
+            What the writer's ``finish`` returned. Where the commit fails, its files are removed.
+        upsert : bool
+            Replace rows whose ids are in the index already; otherwise such an id is an error.
+        auto_compact : bool
+            Merge small segments in the same commit.
+
+        Returns
+        -------
+        ndarray
+            Ids of the rows in input order: int64, or fixed-width unicode.
+
+        Raises
+        ------
+        DuplicateIdError
+            An id is in the index already.
+        ConflictError
+            Other writers committed first, on every retry.
+        """
+        merges = Merges(self._plan(), self.sizes.merge_rows)
+
+        def decide(work: Workspace, head: Snapshot) -> Change | None:
+            change = decide_add(work, head, segment, upsert=upsert)
+            if change is not None and auto_compact:
+                return reduce_segments(work, head, change, segment, merges)
+            return change
+
+        return self._assigned(segment, self._commit("add", decide, segment, merges))
+
+    def commit_delete(self, ids: Ids, *, ignore_missing: bool = False) -> int:
+        """Delete rows by id; repeats are fine.
+
+        Returns
+        -------
+        int
+            Rows deleted.
+
+        Raises
+        ------
+        UnknownIdError
+            An id is not in the index, and `ignore_missing` is false.
+        """
+        column = normalise(ids, self.attributes.id_kind)
+        change = self._commit(
+            "delete", lambda work, head: decide_delete(work, head, column, ignore_missing=ignore_missing)
+        )
+        return 0 if change is None else change.n_rows
+
+    def compact(
+        self, *, prune: bool = False, keep: int = 1, grace: float = 3600.0, progress: Progress | None = None
+    ) -> maintain.CompactReport:
+        """Merge the segments of each modality and policy into one without deleted rows, and sweep leftovers.
+
+        Parameters
+        ----------
+        prune : bool
+            Remove old versions, and the files that only they refer to.
+        keep : int
+            Newest versions that `prune` keeps, at least 1.
+        grace : float
+            Age in seconds from which a file that no version refers to is a leftover.
+        progress : callable, optional
+            Called with (rows done, rows in all).
+
+        Raises
+        ------
+        CorruptIndexError
+            A file to be merged does not match its checksum; nothing is changed then.
+        """
+        if keep < 1:
+            raise ArgumentError(f"keep is {keep}, expected at least 1")
+        merges = Merges(self._plan(), self.sizes.merge_rows, progress)
+        with self._lock:
+            before = len(self.snapshot.segments)
+            change = self._commit("compact", lambda work, head: plan_compact(work, head, merges), None, merges)
+            with translated(f"sweep {self.path}"):
+                swept = maintain.sweep(self.files, self.path, grace=grace, keep=keep if prune else None)
+            return maintain.CompactReport(
+                version=self.snapshot.version,
+                committed=change is not None,
+                n_segments_before=before,
+                n_segments=len(self.snapshot.segments),
+                n_rows=self.snapshot.n_rows,
+                n_versions_removed=swept.n_versions,
+                n_folders_removed=swept.n_folders,
+                n_bytes_freed=swept.n_bytes,
+            )
+
+    def verify(self, *, deep: bool = False, progress: Progress | None = None) -> maintain.VerifyReport:
+        """Check this version; see :func:`hashdb.storage.maintain.verify`."""
+        return maintain.verify(self.path, version=self.snapshot.version, deep=deep, progress=progress)
+
+    # ---- inside
+
+    def _plan(self, **fields: Any) -> SegmentPlan:
+        return SegmentPlan(
+            self.attributes.n_stored_bits,
+            self.attributes.id_kind,
+            chunk_bytes=self.sizes.chunk_bytes,
+            bucket_bytes=self.sizes.bucket_bytes,
+            **fields,
+        )
+
+    def _writable(self, doing: str) -> None:
+        if self._closed:
+            raise ArgumentError(f"cannot {doing}: the index {self.path} was closed")
+        if self.read_only:
+            raise ReadOnlyError(
+                f"cannot {doing}: {self.path} was opened at version {self.snapshot.version}; open it without version="
+            )
+
+    def _commit(
+        self, doing: str, decide: Decide, segment: NewSegment | None = None, merges: Merges | None = None
+    ) -> Change | None:
+        self._writable(doing)
+        if segment is not None and segment.committed:
+            raise ArgumentError("this segment was committed already; write a new one")
+        doing = f"{doing} in {self.path}"
+        transaction = Transaction(self.files, self._mapper, doing, decide, segment, merges)
+        with self._lock, translated(doing):
+            self.snapshot, change = transaction.run(self._head)
+            return change
+
+    def _head(self) -> Snapshot:
+        """Move to the newest version and return it."""
+        if self._build is None:
+            found = versions.newer(self.path, self.snapshot.manifest)
+            if found is not None:
+                known = {segment.uuid: segment.unit for segment in self.snapshot.segments}
+                self.snapshot = versions.load(self.path, self.attributes, self._mapper, None, known)
+        elif list_versions(self.path):
+            raise IndexExistsError(f"there is an index at {self.path} already")
+        return self.snapshot
+
+    def _assigned(self, segment: NewSegment | None, change: Change | None) -> np.ndarray:
+        if segment is None or segment.n == 0 or change is None:
+            return np.empty(0, np.int64 if self.attributes.id_kind == "int64" else "<U1")
+        if segment.given_ids is None:
+            return RangeColumn(change.first_id or 0, segment.n).keys(0, segment.n)
+        return to_users(segment.given_ids.keys(0, segment.n))

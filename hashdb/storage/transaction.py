@@ -1,0 +1,134 @@
+"""One commit: decide on the head, publish, decide again on conflict, leave nothing behind on failure."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hashdb.errors import ConflictError, CorruptIndexError, VersionGoneError
+from hashdb.storage import versions
+from hashdb.storage.changes import Change, Workspace
+from hashdb.storage.commit import Files, holds, publish
+from hashdb.storage.compaction import Merges
+from hashdb.storage.manifest import manifest_name
+from hashdb.storage.mapping import Mapper
+from hashdb.storage.segments import NewSegment
+from hashdb.storage.snapshot import Snapshot, load_snapshot
+
+MAX_RETRIES = 64
+LONGEST_WAIT = 0.1
+
+Decide = Callable[[Workspace, Snapshot], Change | None]
+
+
+@dataclass
+class Transaction:
+    """Carries one change through.
+
+    Parameters
+    ----------
+    files : Files
+        Layer for file effects.
+    mapper : Mapper
+        Opens files of the index.
+    doing : str
+        What it is, for messages.
+    decide : callable
+        Looks at a head and says what the next version is; None for no change.
+    segment : NewSegment or None
+        The segment to be committed; removed on failure.
+    merges : Merges or None
+        Merges that `decide` makes; removed on failure.
+    """
+
+    files: Files
+    mapper: Mapper
+    doing: str
+    decide: Decide
+    segment: NewSegment | None = None
+    merges: Merges | None = None
+    _target: Path | None = None
+    _data: bytes = b""
+    _random: random.Random = field(default_factory=random.Random)
+
+    def run(self, find_head: Callable[[], Snapshot]) -> tuple[Snapshot, Change | None]:
+        """Commit.
+
+        Parameters
+        ----------
+        find_head : callable
+            Gives the newest version; called before each attempt.
+
+        Returns
+        -------
+        snapshot : Snapshot
+            The version made, or the head where nothing changes.
+        change : Change or None
+            What was decided.
+
+        Raises
+        ------
+        ConflictError
+            Other writers were first on every attempt.
+        """
+        work = Workspace(self.files, self.mapper)
+        try:
+            for attempt in range(MAX_RETRIES):
+                if attempt:
+                    time.sleep(self._random.uniform(0, min(LONGEST_WAIT, 0.001 * 2**attempt)))
+                head = find_head()
+                done, change, snapshot = self._attempt(work, head)
+                if done:
+                    self._tidy(work, snapshot)
+                    return snapshot, change
+                work.discard()
+            raise ConflictError(
+                f"cannot {self.doing}: other writers committed first {MAX_RETRIES} times; try again later"
+            )
+        except BaseException:
+            self._give_up(work)
+            raise
+
+    def _attempt(self, work: Workspace, head: Snapshot) -> tuple[bool, Change | None, Snapshot]:
+        try:
+            change = self.decide(work, head)
+        except (CorruptIndexError, VersionGoneError):
+            # A file of the head may have been pruned because someone committed in between.
+            if head.version == 0 or versions.newer(self.mapper.root, head.manifest) is None:
+                raise
+            return False, None, head
+        if change is None:
+            return True, None, head
+        manifest, data = head.manifest.successor(change.segments, change.next_id, change.model).encode()
+        known = {segment.uuid: segment.unit for segment in head.segments}
+        snapshot = load_snapshot(manifest, self.mapper, head.id_kind, head.n_stored_bits, known)
+        self._target = self.mapper.root / "manifests" / manifest_name(manifest.version)
+        self._data = data
+        done = publish(self.files, self._target, data)
+        done = done and versions.still_ours(self.files, self.mapper.root, manifest, data)
+        return done, change, snapshot
+
+    def _tidy(self, work: Workspace, snapshot: Snapshot) -> None:
+        """After success: remove what was written and merged away again in the same commit."""
+        work.keep_used(snapshot.manifest)
+        if self.merges is not None:
+            self.merges.discard_unused(snapshot.manifest)
+        if self.segment is not None:
+            if self.segment.uuid not in {entry.uuid for entry in snapshot.manifest.segments}:
+                self.segment.discard()
+            self.segment.committed = True
+
+    def _give_up(self, work: Workspace) -> None:
+        """After a failure: keep everything if the manifest came into being all the same, else remove it."""
+        if self._target is not None and holds(self._target, self._data):
+            if self.segment is not None:
+                self.segment.committed = True
+            return
+        work.discard()
+        if self.merges is not None:
+            self.merges.discard()
+        if self.segment is not None:
+            self.segment.discard()

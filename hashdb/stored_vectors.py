@@ -1,0 +1,71 @@
+"""Vectors kept beside the codes for re-ranking: as they are, halved, or one byte a dimension."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashdb.errors import ArgumentError
+
+VECTOR_STORES = ("float32", "float16", "int8")
+METRICS = ("cosine", "l2", "ip")
+
+
+@dataclass(frozen=True)
+class StoredVectors:
+    """How vectors are kept for re-ranking.
+
+    Attributes
+    ----------
+    kind : str
+        ``float32``, ``float16`` or ``int8``.
+    scale, zero : ndarray of float32, shape (dim,), or None
+        Per dimension: value = scale * stored + zero, for ``int8``.
+    """
+
+    kind: str
+    scale: NDArray[np.float32] | None = None
+    zero: NDArray[np.float32] | None = None
+
+    @classmethod
+    def learn(cls, kind: str, sample: NDArray[np.float32]) -> StoredVectors:
+        """Take the range of each dimension from a sample, where the kind needs one."""
+        if kind not in VECTOR_STORES:
+            raise ArgumentError(f"store_vectors is {kind!r}, expected none, {', '.join(VECTOR_STORES)}")
+        if kind != "int8":
+            return cls(kind)
+        if not len(sample):
+            raise ArgumentError("store_vectors='int8' learns the range of each dimension, so build needs rows")
+        low, high = sample.min(axis=0), sample.max(axis=0)
+        step = (high.astype(np.float64) - low) / 255
+        step = np.where(step > 0, step, 1.0)
+        return cls(kind, step.astype(np.float32), (low + 128 * step).astype(np.float32))
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of a stored value."""
+        return np.dtype(self.kind)
+
+    def shrink(self, vectors: NDArray[np.float32]) -> NDArray[Any]:
+        """Turn vectors into what is stored; values outside the learnt range of ``int8`` are clipped."""
+        if self.scale is not None and self.zero is not None:
+            steps = np.rint((vectors - self.zero) / self.scale)
+            clipped: NDArray[Any] = np.clip(steps, -128, 127).astype(np.int8)
+            return clipped
+        with np.errstate(over="ignore"):
+            small: NDArray[Any] = vectors.astype(self.dtype, copy=False)
+        if self.kind == "float16" and not np.isfinite(small).all():
+            row, column = np.argwhere(~np.isfinite(small))[0]
+            raise ArgumentError(
+                f"value {vectors[row, column]} in column {column} is beyond float16 (65504); store float32 or rescale"
+            )
+        return small
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Name the arrays that go to disk with the model."""
+        if self.scale is None or self.zero is None:
+            return {}
+        return {"vectors.scale": self.scale, "vectors.zero": self.zero}

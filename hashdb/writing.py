@@ -1,0 +1,136 @@
+"""Write rows: encode an input in batches into one segment, and add it.
+
+Nothing here holds more than a batch of the input. A failure or an interrupt leaves the index as
+it was: only the commit at the end makes rows visible.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashdb.errors import ArgumentError
+from hashdb.inputs import read_ids
+from hashdb.model import Model
+from hashdb.progress import Progress, silent
+from hashdb.reading import Reader, open_sources
+from hashdb.storage.store import Store
+from hashdb.stored_vectors import StoredVectors
+
+
+def add(
+    store: Store,
+    model: Model,
+    stored: StoredVectors | None,
+    vectors: Any,
+    ids: Any,
+    *,
+    upsert: bool = False,
+    modality: str | None = None,
+    input_type: str = "auto",
+    auto_compact: bool = True,
+    progress: Progress = silent,
+) -> NDArray[Any]:
+    """Encode rows and commit them as one new segment.
+
+    Returns
+    -------
+    ndarray
+        The ids of the rows, in the order of the input.
+    """
+    (source,) = open_sources(vectors, Path(store.path).parent).values()
+    try:
+        reader = open_reader(source, model, modality, input_type)
+        given = None if ids is None else read_ids(ids)
+        check_ids_fit(given, reader)
+        if given is None and store.attributes.id_kind == "string":
+            raise ArgumentError("this index has string ids: give one id a row (ids=, --ids FILE)")
+        if reader.n_rows == 0:
+            return np.empty(0, np.int64 if store.attributes.id_kind == "int64" else "<U1")
+        segment = encode_into(store, model, reader, given, stored=stored, modality=modality, progress=progress)
+        return store.commit_add(segment, upsert=upsert, auto_compact=auto_compact)
+    finally:
+        source.close()
+
+
+def open_reader(source: Any, model: Model, modality: str | None, input_type: str) -> Reader:
+    """Read an input the way a model takes it, and check its width before any row is encoded."""
+    wants_bits = model.input == "bits"
+    reader = Reader.open(source, input_type, wants_bits=wants_bits, n_bits=model.n_bits if wants_bits else None)
+    if wants_bits:
+        reader.check_width()
+        return reader
+    if modality is not None and modality not in model.dims:
+        known = ", ".join(name for name in model.dims if name) or "none"
+        raise ArgumentError(f"modality {modality!r} is unknown, expected one of: {known}")
+    if modality is None and model.modalities:
+        raise ArgumentError(f"this model has the modalities {', '.join(model.modalities)}: name one (modality=)")
+    expected = model.dims[modality or ""]
+    if reader.n_columns != expected:
+        raise ArgumentError(
+            f"{source.name} has rows of dim {reader.n_columns}, expected dim {expected} as in the build"
+        )
+    return reader
+
+
+def encode_into(
+    store: Store,
+    model: Model,
+    reader: Reader,
+    ids: Any,
+    *,
+    stored: StoredVectors | None,
+    modality: str | None,
+    learned: NDArray[np.uint64] | None = None,
+    progress: Progress = silent,
+) -> Any:
+    """Encode an input in batches and write it as one segment, not yet committed.
+
+    Parameters
+    ----------
+    store : Store
+    model : Model
+    reader : Reader
+    ids : ndarray of int64, list of str, or None
+        Row i belongs to ids[i]; None numbers the rows from the index's next id.
+    stored : StoredVectors or None
+        How to keep the vectors, None not at all.
+    modality : str or None
+    learned : ndarray of uint64, shape (n, n_words), optional
+        Codes that training gave to these rows; they are stored instead of predicted ones.
+    progress : callable
+
+    Returns
+    -------
+    NewSegment
+        To be handed to one of the store's commits.
+    """
+    check_ids_fit(ids, reader)
+    kept = None if stored is None else (stored.kind, reader.n_columns)
+    writer = store.new_segment(
+        ids=ids,
+        n_rows_hint=reader.n_rows,
+        vectors=kept,
+        modality=modality,
+        database_codes="predicted" if learned is None else "learned",
+    )
+    done = 0
+    try:
+        for rows in reader.batches():
+            coded = model.encode(rows, modality=modality) if learned is None else learned[done : done + len(rows)]
+            writer.append(coded, None if stored is None else stored.shrink(rows))
+            done += len(rows)
+            progress("encoding", done, reader.n_rows)
+        return writer.finish()
+    except BaseException:
+        writer.abort()
+        raise
+
+
+def check_ids_fit(ids: Any, reader: Reader) -> None:
+    """Raise ArgumentError unless there is one id a row."""
+    if ids is not None and len(ids) != reader.n_rows:
+        raise ArgumentError(f"{len(ids)} ids for {reader.n_rows} rows of {reader.source.name}, expected one id a row")

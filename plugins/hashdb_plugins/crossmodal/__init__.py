@@ -1,0 +1,1 @@
+"""Methods that learn one code space for several modalities."""

@@ -1,0 +1,1 @@
+"""Encoders: raw items to vectors."""

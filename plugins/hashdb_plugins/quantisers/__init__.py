@@ -1,0 +1,1 @@
+"""Quantisers: where the thresholds of a projection are, and how many bits it gets."""

@@ -1,0 +1,33 @@
+"""Fixtures that several areas share: seeded data, real data where it is there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """Folder of the real data sets, as docs/contributing.md describes it."""
+    folder = os.environ.get("HASHDB_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip(
+            "HASHDB_DATA does not name a folder with the data sets (docs/contributing.md says where they come from)"
+        )
+    return Path(folder)
+
+
+@pytest.fixture
+def vectors() -> np.ndarray:
+    """500 rows of 24 correlated dimensions."""
+    rng = np.random.default_rng(7)
+    return (rng.standard_normal((500, 24)) @ rng.standard_normal((24, 24))).astype(np.float32)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where a test puts its index."""
+    return tmp_path / "a.hashdb"
