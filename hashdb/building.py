@@ -83,10 +83,10 @@ def build(path: Path, vectors: Any, options: BuildOptions, model: Model | None, 
     ArgumentError
         A value, file or row that cannot be used; nothing is left behind.
     """
-    options.check()
-    check_free(path)
     sources = open_sources(vectors, path.parent)
     try:
+        options.check()
+        check_free(path)
         readers = _readers(sources, options, model)
         name = _stored_modality(readers, options, model)
         ids = None if options.ids is None else read_ids(options.ids)

@@ -305,8 +305,7 @@ class Index:
             An id appears twice, or is in the index and ``upsert`` is False.
         """
         self._check_open()
-        if isinstance(vectors, (np.ndarray, list)):
-            vectors = self._as_rows(vectors)
+        vectors = self._as_rows(vectors)
         return writing.add(
             self._store,
             self.model,
@@ -385,18 +384,15 @@ class Index:
         return (snapshot or self._snapshot()).rows_of(ids)
 
     def _as_rows(self, vectors: Any) -> Any:
-        """Make one vector a batch of one; codes of one word may stand in a flat array."""
-        if self.model.input == "bits" and not isinstance(vectors, np.ndarray):
+        """Make one vector a batch of one; a flat array of codes or texts is a batch already."""
+        if not isinstance(vectors, (np.ndarray, list, tuple)) or self.model.input == "bits":
             return vectors
         array = np.asarray(vectors)
-        return (
-            array[None, :] if array.ndim == 1 and self.model.input == "vectors" and array.dtype.kind != "U" else array
-        )
+        return array[None, :] if array.ndim == 1 and array.dtype.kind in "biuf" else vectors
 
     def _read(self, vectors: Any, modality: str | None, input_type: str | None) -> NDArray[Any]:
         """Read all rows of a query input."""
-        rows = vectors if isinstance(vectors, (str, os.PathLike)) else self._as_rows(vectors)
-        with open_vectors(rows) as source:
+        with open_vectors(self._as_rows(vectors)) as source:
             reader = writing.open_reader(source, self.model, modality, input_type or self.input_type)
             if not reader.n_rows:
                 return np.empty((0, reader.n_columns), np.bool_ if reader.n_bits else np.float32)

@@ -204,6 +204,8 @@ class Plugin:
     def _check_state(self, hook: str, state: Any, codes_shape: tuple[int, int] | None) -> State:
         if not isinstance(state, dict):
             raise self.broken(hook, "a dict of arrays", f"a {type(state).__name__}")
+        # A NumPy scalar is what arithmetic makes of an array of no dimensions.
+        state = {name: np.asarray(value) if isinstance(value, np.generic) else value for name, value in state.items()}
         for name, array in state.items():
             if not isinstance(name, str) or not _STATE_NAME.fullmatch(name):
                 raise self.broken(hook, "names of letters, digits and underscores", f"the name {name!r}")
@@ -214,7 +216,7 @@ class Plugin:
         codes = state.get("training_codes")
         if codes is not None and codes_shape is not None and (codes.dtype != np.bool_ or codes.shape != codes_shape):
             raise self.broken(hook, f"training_codes of bool {codes_shape}", _describe(codes))
-        return dict(state)
+        return state
 
 
 class _Relay:

@@ -58,15 +58,16 @@ def build(
     """
     import hashdb
 
-    inputs = _inputs(index, vectors, modalities, format_)
     options["method"], model = _model(like, bits, params, options)
+    chosen = pairs(params, "--param")
+    inputs = _inputs(index, vectors, modalities, format_)
     with bars() as progress:
         built = hashdb.build(
             index,
             inputs,
             n_bits=bits,
             model=model,
-            params=pairs(params, "--param"),
+            params=chosen,
             progress=progress,
             **{**options, "input_type": options["input_type"] or "auto"},
         )

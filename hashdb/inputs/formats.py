@@ -121,6 +121,11 @@ def nearest(word: str, names: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
+def one_line(error: BaseException) -> str:
+    """Give another library's message in one line of at most 200 characters."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
 def missing_file(path: Path) -> InputFileError:
     """Make the error for a file that is not there, with the nearest name in its folder."""
     folder = path.parent
@@ -159,18 +164,19 @@ def choose(
     known = candidates if everything is None else everything
     if name is not None:
         if name not in known:
-            raise InputFileError(f"{file} has no {name!r}: it holds {_listing(known)}{nearest(name, known)}")
+            raise InputFileError(f"{file} has no {name!r}: it holds {listing(known)}{nearest(name, known)}")
         return name
     if len(candidates) == 1:
         return next(iter(candidates))
     if not candidates:
-        raise InputFileError(f"{file} holds no {wanted}: it holds {_listing(known)}")
-    example = f"{file}::{next(iter(candidates))}"
-    raise InputFileError(f"{file} holds more than one {wanted}: {_listing(candidates)}; pick one, as in {example}")
+        raise InputFileError(f"{file} holds no {wanted}: it holds {listing(known)}")
+    example = f"{file}::{' '.join(next(iter(candidates)).split())}"
+    raise InputFileError(f"{file} holds more than one {wanted}: {listing(candidates)}; pick one, as in {example}")
 
 
-def _listing(names: Mapping[str, str]) -> str:
-    shown = [f"{name} {text}".strip() for name, text in list(names.items())[:20]]
+def listing(names: Mapping[str, str]) -> str:
+    """Name up to twenty arrays, columns or keys with their descriptions, in one line."""
+    shown = [" ".join(f"{name[:80]} {text}".split()) for name, text in list(names.items())[:20]]
     more = f" and {len(names) - 20} more" if len(names) > 20 else ""
     return (", ".join(shown) or "nothing") + more
 

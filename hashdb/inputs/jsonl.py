@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hashdb.errors import InputFileError
-from hashdb.inputs.formats import choose
+from hashdb.inputs.formats import choose, listing, one_line
 from hashdb.inputs.hexlist import is_hex
 from hashdb.inputs.lines import Lines, LineSource
 from hashdb.inputs.source import Array
@@ -31,7 +31,7 @@ def parse_line(name: str, line: str, number: int) -> Any:
     except RecursionError as error:
         raise InputFileError(f"{name}: line {number} is nested too deeply for a row") from error
     except ValueError as error:
-        raise InputFileError(f"{name}: line {number} is not JSON: {error}") from error
+        raise InputFileError(f"{name}: line {number} is not JSON: {one_line(error)}") from error
 
 
 def values_of(name: str, lines: Sequence[str], numbers: Sequence[int], key: str | None) -> list[Any]:
@@ -49,7 +49,8 @@ def values_of(name: str, lines: Sequence[str], numbers: Sequence[int], key: str 
             if not isinstance(value, dict):
                 raise InputFileError(f"{name}: line {number} is no object: expected one with the key {key!r}")
             if key not in value:
-                raise InputFileError(f"{name}: line {number} has no key {key!r}: it has {', '.join(value) or 'none'}")
+                keys = listing(dict.fromkeys(value, ""))
+                raise InputFileError(f"{name}: line {number} has no key {key!r}: it has {keys}")
             value = value[key]
         values.append(value)
     return values

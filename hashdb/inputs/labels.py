@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hashdb.errors import ArgumentError, InputFileError
+from hashdb.inputs.formats import one_line
 from hashdb.inputs.hexlist import is_number
 from hashdb.inputs.numpy_files import Wanted
 from hashdb.inputs.opening import load_values
@@ -48,7 +49,7 @@ def read_labels(spec: str | os.PathLike[str] | Sequence[Any] | npt.NDArray[Any],
     try:
         return _normalise(values)
     except ArgumentError as error:
-        raise InputFileError(f"{spec}: {error}") from error
+        raise InputFileError(f"{spec}: {one_line(error)}") from error
 
 
 def _normalise(values: Any) -> Labels:
@@ -57,7 +58,7 @@ def _normalise(values: Any) -> Labels:
     try:
         array = np.asarray(values)
     except ValueError as error:
-        raise ArgumentError(f"labels are not one per row or a matrix: {error}") from error
+        raise ArgumentError(f"labels are not one per row or a matrix: {one_line(error)}") from error
     if array.dtype.kind == "O" and array.ndim == 1 and all(isinstance(value, str) for value in array):
         return _from_strings(array.tolist())
     if array.dtype.kind in "US" and array.ndim == 1:

@@ -17,6 +17,7 @@ import numpy as np
 
 from hashdb.errors import InputFileError
 from hashdb.inputs.files import ByteFile
+from hashdb.inputs.formats import one_line
 from hashdb.inputs.source import Array, VectorSource, runs
 
 _BLOCK_BYTES = 4 << 20
@@ -74,7 +75,7 @@ class Lines:
                 lines = [line.removesuffix("\r") for line in raw.decode("utf-8").split("\n")[: stop - start]]
         except UnicodeDecodeError as error:
             raise InputFileError(
-                f"{self.name} is not UTF-8 text within lines {start + 1} to {stop}: {error}"
+                f"{self.name} is not UTF-8 text within lines {start + 1} to {stop}: {one_line(error)}"
             ) from error
         for number, line in enumerate(lines, start + 1):
             if not line or line.isspace():
@@ -99,7 +100,7 @@ class Lines:
         try:
             firsts.extend(reader.line_num for _ in reader)
         except csv.Error as error:
-            raise InputFileError(f"{self.name}: line {reader.line_num} is not CSV: {error}") from error
+            raise InputFileError(f"{self.name}: line {reader.line_num} is not CSV: {one_line(error)}") from error
         # The reader splits at a lone carriage return as well; such files keep their plain lines.
         if firsts[-1] == len(self._starts) - 1:
             self._starts = self._starts[np.array(firsts)]

@@ -14,7 +14,7 @@ import numpy as np
 
 from hashdb.errors import InputFileError
 from hashdb.inputs.files import ByteFile
-from hashdb.inputs.formats import choose
+from hashdb.inputs.formats import choose, one_line
 from hashdb.inputs.source import Array, ArraySource, VectorSource
 
 _CELL = re.compile(r"(.*)\{(\d+)\}")
@@ -103,7 +103,7 @@ def _shapes(file: ByteFile) -> dict[str, tuple[tuple[int, ...], str]]:
     try:
         listed = whosmat(file.handle)
     except Exception as error:  # SciPy raises many kinds on a damaged file
-        raise InputFileError(f"{file.name} is not a readable .mat file: {error}") from error
+        raise InputFileError(f"{file.name} is not a readable .mat file: {one_line(error)}") from error
     found: dict[str, tuple[tuple[int, ...], str]] = {}
     for key, shape, kind in listed:
         found[key] = (tuple(shape), kind)
@@ -121,7 +121,7 @@ def _read_variable(file: ByteFile, key: str) -> Any:
     try:
         return loadmat(file.handle, variable_names=[key])[key]
     except Exception as error:  # as above
-        raise InputFileError(f"{file.name} is damaged, or {key} cannot be read: {error}") from error
+        raise InputFileError(f"{file.name} is damaged, or {key} cannot be read: {one_line(error)}") from error
 
 
 def _cells_of_strings(cells: Array, name: str) -> Array:

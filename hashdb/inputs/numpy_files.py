@@ -6,8 +6,11 @@ decompressed once into a spool.
 
 from __future__ import annotations
 
+import ast
 import math
+import operator
 import os
+import re
 import struct
 import zipfile
 import zlib
@@ -19,8 +22,11 @@ import numpy as np
 
 from hashdb.errors import InputFileError, StorageError
 from hashdb.inputs.files import ByteFile, spool
-from hashdb.inputs.formats import choose
+from hashdb.inputs.formats import choose, one_line
 from hashdb.inputs.source import Array, ColumnSource, RecordSource, VectorSource, check_array
+
+_MAX_HEAD_BYTES = 64 << 10
+_PYTHON_2_LONG = re.compile(r"(\d)L\b")  # as in shape (10L, 4L)
 
 Wanted = Callable[[tuple[int, ...], np.dtype[Any]], bool]
 
@@ -51,18 +57,33 @@ def read_header(handle: IO[bytes], name: str) -> NpyHeader:
     InputFileError
         It is no ``.npy`` file, or its head is damaged.
     """
-    start = handle.tell()
     try:
-        version = np.lib.format.read_magic(handle)
-        # Version 3 differs from 2 in the encoding of field names only, and fields are refused below.
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, is_fortran, dtype = read(handle)
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputFileError(f"{name} is not a .npy file or its head is damaged: {reason}") from error
-    if any(length < 0 for length in shape):
-        raise InputFileError(f"{name} is damaged: its head says shape {shape}")
-    return NpyHeader(shape, is_fortran, dtype, handle.tell() - start)
+        text, n_bytes = _head_text(handle)
+        fields = ast.literal_eval(_PYTHON_2_LONG.sub(r"\1", text))
+        shape, is_fortran = tuple(map(operator.index, fields["shape"])), bool(fields["fortran_order"])
+        dtype = np.lib.format.descr_to_dtype(fields["descr"])
+    except (ValueError, TypeError, KeyError, IndexError, SyntaxError, RecursionError, MemoryError) as error:
+        raise InputFileError(f"{name} is not a .npy file or its head is damaged: {one_line(error)}") from error
+    if any(length < 0 for length in shape) or math.prod(shape) >= 2**62:
+        raise InputFileError(f"{name} is damaged: its head says shape {shape}"[:200])
+    return NpyHeader(shape, is_fortran, dtype, n_bytes)
+
+
+def _head_text(handle: IO[bytes]) -> tuple[str, int]:
+    """Give the dictionary at the start of a ``.npy`` as text, and the offset of the numbers."""
+    start = handle.read(8)
+    if start[:6] != np.lib.format.MAGIC_PREFIX or len(start) < 8:
+        raise ValueError(f"it starts with {start.hex() or 'nothing'}, expected 934e554d5059")
+    if start[6] not in (1, 2, 3):
+        raise ValueError(f"version {start[6]} of the format is unknown")
+    width = 2 if start[6] == 1 else 4
+    length = int.from_bytes(handle.read(width), "little")
+    if length > _MAX_HEAD_BYTES:
+        raise ValueError(f"its head takes {length:,} bytes, expected at most {_MAX_HEAD_BYTES:,}")
+    text = handle.read(length)
+    if len(text) < length:
+        raise ValueError("it ends within its head")
+    return text.decode("utf-8" if start[6] == 3 else "latin1").strip(), 8 + width + length
 
 
 def open_npy(file: ByteFile, start: int = 0, size: int | None = None) -> VectorSource:
@@ -123,7 +144,7 @@ def open_npz(
     except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, OSError) as error:
         if isinstance(error, StorageError):
             raise
-        raise InputFileError(f"{file.name} is not a whole .npz archive: {error}") from error
+        raise InputFileError(f"{file.name} is not a whole .npz archive: {one_line(error)}") from error
     file.close()
     return ByteFile(spooled, file.name), 0, info.file_size
 

@@ -12,7 +12,7 @@ import numpy as np
 from hashdb.errors import InputFileError
 from hashdb.inputs import jsonl, vecs
 from hashdb.inputs.files import ByteFile, open_file
-from hashdb.inputs.formats import Spec, parse_spec
+from hashdb.inputs.formats import Spec, listing, one_line, parse_spec
 from hashdb.inputs.hexlist import HexSource
 from hashdb.inputs.idx import load_idx, open_idx
 from hashdb.inputs.lines import Lines
@@ -145,8 +145,9 @@ def _load_text(lines: Lines, spec: Spec) -> Array | list[Any]:
                 raise InputFileError(f"{spec.name}: line {number} has {len(row)} cells, expected {len(layout.kinds)}")
         return [row[column] for row in rows]
     elif any(kind != "number" for kind in layout.kinds):
-        listing = ", ".join(f"{name} {kind}" for name, kind in list(layout.names().items())[:20])
-        raise InputFileError(f"{spec.name} holds more than one column: {listing}; pick one, as in {spec.name}::0")
+        raise InputFileError(
+            f"{spec.name} holds more than one column: {listing(layout.names())}; pick one, as in {spec.name}::0"
+        )
     source = TableSource(lines, layout, list(range(len(layout.kinds))))
     return source.take(np.arange(source.n_rows))
 
@@ -224,4 +225,6 @@ def _as_array(values: Any) -> Array:
     try:
         return np.asanyarray(values)
     except (ValueError, TypeError, OverflowError) as error:
-        raise InputFileError(f"the vectors are not an array: {error}; expected rows of equal length") from error
+        raise InputFileError(
+            f"the vectors are not an array: {one_line(error)}; expected rows of equal length"
+        ) from error

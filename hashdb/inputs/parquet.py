@@ -8,7 +8,7 @@ import numpy as np
 
 from hashdb.errors import InputFileError
 from hashdb.inputs.files import ByteFile
-from hashdb.inputs.formats import choose
+from hashdb.inputs.formats import choose, one_line
 from hashdb.inputs.source import Array, VectorSource, check_array
 
 
@@ -27,7 +27,10 @@ def load_parquet(file: ByteFile, inner: str | None) -> list[Any]:
     """Read a whole column as Python values, for ids and labels."""
     reader, column = _open_column(file, inner, "column of values", lambda kind: not _is_vectors(kind))
     with file:
-        values: list[Any] = reader.read(columns=[column]).column(0).to_pylist()
+        try:
+            values: list[Any] = reader.read(columns=[column]).column(0).to_pylist()
+        except (OSError, ValueError) as error:
+            raise InputFileError(f"{file.name}::{column} is damaged: {one_line(error)}") from error
     return values
 
 
@@ -69,7 +72,7 @@ class ParquetSource(VectorSource):
             try:
                 column = self._reader.read_row_group(group, columns=[self._column]).column(0).combine_chunks()
             except (OSError, ValueError) as error:
-                raise InputFileError(f"{self.name} is damaged in row group {group}: {error}") from error
+                raise InputFileError(f"{self.name} is damaged in row group {group}: {one_line(error)}") from error
             self._kept = (group, _as_rows(column, self.name))
         return self._kept[1]
 
@@ -124,7 +127,7 @@ def _open_column(file: ByteFile, inner: str | None, wanted: str, fits: Any) -> t
     try:
         reader = pq.ParquetFile(file.handle)
     except (OSError, ValueError) as error:
-        raise InputFileError(f"{file.name} is not a readable Parquet file: {error}") from error
+        raise InputFileError(f"{file.name} is not a readable Parquet file: {one_line(error)}") from error
     everything = {field.name: f"({field.type})" for field in reader.schema_arrow}
     candidates = {field.name: everything[field.name] for field in reader.schema_arrow if fits(field.type)}
     return reader, choose(file.name, wanted, candidates, inner, everything)

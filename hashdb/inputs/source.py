@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from hashdb.errors import ArgumentError, InputFileError
 from hashdb.inputs.files import ByteFile
+from hashdb.inputs.formats import one_line
 
 Array = npt.NDArray[Any]
 
@@ -257,7 +258,10 @@ class SliceSource(VectorSource):
         self.dtype = np.dtype(object) if self.is_text else dtype.newbyteorder("=")
 
     def _read(self, start: int, stop: int) -> Array:
-        part = np.asarray(self._array[start:stop])
+        try:
+            part = np.asarray(self._array[start:stop])
+        except (OSError, RuntimeError, ValueError, TypeError, KeyError) as error:
+            raise InputFileError(f"{self.name}, rows {start} to {stop}: {one_line(error)}") from error
         if self.is_text:
             return as_strings(self.name, part)
         return part.reshape(stop - start, self.n_columns).astype(self.dtype, copy=False)

@@ -9,7 +9,7 @@ import numpy as np
 
 from hashdb.errors import InputFileError
 from hashdb.inputs.files import ByteFile
-from hashdb.inputs.formats import choose, missing_file
+from hashdb.inputs.formats import choose, missing_file, one_line
 from hashdb.inputs.source import Array, SliceSource, VectorSource, as_strings
 
 
@@ -42,8 +42,8 @@ def load_h5(file: ByteFile, inner: str | None) -> Array:
     dataset, close = _h5_dataset(file, inner, 1)
     try:
         array = np.asarray(dataset.asstr()[...] if _is_h5_text(dataset) else dataset[...])
-    except (OSError, TypeError, ValueError) as error:
-        raise InputFileError(f"{file.name}::{dataset.name} cannot be read: {error}") from error
+    except (OSError, RuntimeError, TypeError, ValueError) as error:
+        raise InputFileError(f"{file.name}::{dataset.name} cannot be read: {one_line(error)}") from error
     finally:
         close()
     return array
@@ -58,7 +58,10 @@ def open_zarr(path: Path, inner: str | None) -> VectorSource:
 def load_zarr(path: Path, inner: str | None) -> Array:
     """Read a whole array of a Zarr store, for ids and labels."""
     array, name = _zarr_array(path, inner, 1)
-    values = np.asarray(array[...])
+    try:
+        values = np.asarray(array[...])
+    except (OSError, RuntimeError, ValueError, TypeError, KeyError) as error:
+        raise InputFileError(f"{name} cannot be read: {one_line(error)}") from error
     return as_strings(name, values) if values.dtype.kind in "SUT" else values
 
 
@@ -77,7 +80,7 @@ def _h5_dataset(file: ByteFile, inner: str | None, n_dimensions: int) -> tuple[A
         store = h5py.File(file.handle, "r")
     except OSError as error:
         file.close()
-        raise InputFileError(f"{file.name} is not a readable HDF5 file: {error}") from error
+        raise InputFileError(f"{file.name} is not a readable HDF5 file: {one_line(error)}") from error
 
     def close() -> None:
         store.close()
@@ -85,7 +88,10 @@ def _h5_dataset(file: ByteFile, inner: str | None, n_dimensions: int) -> tuple[A
 
     try:
         found: dict[str, Any] = {}
-        store.visititems(lambda name, item: found.update({name: item}) if isinstance(item, h5py.Dataset) else None)
+        try:
+            store.visititems(lambda name, item: found.update({name: item}) if isinstance(item, h5py.Dataset) else None)
+        except (OSError, RuntimeError, ValueError, KeyError) as error:
+            raise InputFileError(f"{file.name} is damaged: {one_line(error)}") from error
         everything = {name: f"{item.shape} {item.dtype}" for name, item in found.items()}
         candidates = {name: everything[name] for name, item in found.items() if len(item.shape) == n_dimensions}
         return found[choose(file.name, "dataset that fits", candidates, inner and inner.strip("/"), everything)], close
@@ -106,7 +112,7 @@ def _zarr_array(path: Path, inner: str | None, n_dimensions: int) -> tuple[Any, 
     try:
         root = zarr.open(str(path), mode="r")
     except (OSError, ValueError, KeyError) as error:
-        raise InputFileError(f"{path} is no readable Zarr array or group: {error}") from error
+        raise InputFileError(f"{path} is no readable Zarr array or group: {one_line(error)}") from error
     if isinstance(root, zarr.Array):
         if inner is not None:
             raise InputFileError(f"{path} is one Zarr array and holds no {inner!r}: leave ::{inner} out")

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hashdb.errors import InputFileError
-from hashdb.inputs.formats import choose
+from hashdb.inputs.formats import choose, listing
 from hashdb.inputs.hexlist import HexSource, check_hex, is_hex, is_number, reading_of
 from hashdb.inputs.lines import Lines, LineSource
 from hashdb.inputs.source import Array, VectorSource
@@ -141,9 +141,9 @@ def _vector_columns(file: str, layout: Layout, *, is_csv: bool) -> list[int]:
         options = {names[c]: f"({layout.kinds[c]})" for c in codes or range(len(names))}
         if codes and numbers:
             options["all numbers"] = f"(columns {', '.join(names[c] for c in numbers[:20])})"
-        listing = ", ".join(f"{name} {kind}" for name, kind in list(options.items())[:20])
+        example = f"{file}::{(codes or [0])[0]}"
         raise InputFileError(
-            f"{file} has no one reading as vectors: {listing}; pick a column, as in {file}::{next(iter(options))}"
+            f"{file} has no one reading as vectors: {listing(options)}; pick a column, as in {example}"
         )
     return numbers
 

@@ -108,6 +108,8 @@ class Files:
         handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.path.samestat(os.fstat(handle), os.stat(path)):
+                raise BlockingIOError(errno.EWOULDBLOCK, "the folder was replaced meanwhile", str(path))
         except BaseException:
             os.close(handle)
             raise

@@ -37,14 +37,11 @@ class Merges:
     ----------
     plan : SegmentPlan
         Width, kind of ids and sizes of the index's segments.
-    window_rows : int
-        Rows merged at a time, at most.
     progress : callable, optional
         Called with (rows done, rows in all).
     """
 
     plan: SegmentPlan
-    window_rows: int
     progress: Callable[[int, int], None] | None = None
     _done: dict[Hashable, Merged] = field(default_factory=dict)
     _n_done: int = 0
@@ -110,7 +107,7 @@ class Merges:
         row_bytes = sum(
             segment.unit.arrays[name].row_bytes for name in ("codes", "vectors") if name in segment.unit.arrays
         )
-        return min(self.window_rows, max(1024, WINDOW_BYTES // row_bytes))
+        return min(self.plan.sizes.merge_rows, max(1024, WINDOW_BYTES // row_bytes))
 
 
 def unit_of(work: Workspace, segment: NewSegment, id_kind: str) -> SegmentUnit:

@@ -15,7 +15,7 @@ from hashdb.errors import (
     IndexNotFoundError,
     UnsupportedFormatError,
 )
-from hashdb.storage.commit import Files, remove_tree, try_remove, write_named
+from hashdb.storage.commit import Files, remove_tree, translated, try_remove, write_named
 from hashdb.storage.documents import FORMAT, MAX_DOCUMENT_BYTES, Fields, canonical, digest, group_json, parse_document
 from hashdb.storage.ids import KINDS
 from hashdb.storage.manifest import list_versions
@@ -153,14 +153,6 @@ class Build:
         self.release()
 
 
-def check_free(root: Path) -> None:
-    """Raise where no index can be built at `root`; as :func:`begin`, changing nothing."""
-    if root.exists() and not root.is_dir():
-        raise IndexExistsError(f"{root} is a file; give the path of a new folder")
-    if root.exists():
-        _leftovers(root)
-
-
 def begin(root: Path, attributes: Attributes, files: Files) -> Build:
     """Make the folders of a new index, which is none yet: it has no manifest.
 
@@ -173,16 +165,17 @@ def begin(root: Path, attributes: Attributes, files: Files) -> Build:
     made_root = not root.exists()
     if made_root:
         files.mkdir(root)
+    build = Build(files, root, made_root, -1, attributes)
     try:
-        lock = files.lock_folder(root)
+        build.lock = files.lock_folder(root)
     except BlockingIOError as error:
         raise IndexExistsError(
-            f"another process is building an index at {root}; wait for it or use another path"
+            f"another process is building an index at {root}; wait for it, or use another path"
         ) from error
-    build = Build(files, root, made_root, lock, attributes)
     try:
         leftovers = _leftovers(root)
     except BaseException:
+        # Not ours to touch.
         build.release()
         raise
     try:
@@ -196,11 +189,12 @@ def begin(root: Path, attributes: Attributes, files: Files) -> Build:
 
 
 def check_free(root: Path) -> None:
-    """Raise IndexExistsError unless an index may be built at `root`; nothing is changed."""
-    if root.is_dir():
-        _leftovers(root)
-    elif root.exists():
-        raise IndexExistsError(f"{root} is a file; give the path of a new folder")
+    """Raise :class:`IndexExistsError` unless an index may be built at `root`; nothing is changed."""
+    with translated(f"create the index {root}"):
+        if root.is_dir():
+            _leftovers(root)
+        elif root.exists():
+            raise IndexExistsError(f"{root} is a file; give the path of a new folder")
 
 
 def _leftovers(root: Path) -> list[Path]:

@@ -5,21 +5,21 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from hashdb.errors import ArgumentError
 from hashdb.storage.commit import Files, Staging, translated
 from hashdb.storage.documents import FORMAT, canonical, digest, group_json
-from hashdb.storage.ids import IdColumn, IntColumn
+from hashdb.storage.ids import IdColumn, Ids, IntColumn, normalise, sorting_order
 from hashdb.storage.layout import CHUNK_BYTES, MAX_ROWS, ArrayWriter, FileEntry, rows_per_chunk
+from hashdb.storage.manifest import MAX_MODALITY, POLICIES
 from hashdb.storage.ordering import IdSink, Rearranger
 
-# A bucket of the rearrangement, and all of it where it is no larger, is held in memory.
-BUCKET_BYTES = 64 << 20
 VECTOR_DTYPES = ("float32", "float16", "int8")
 
 
@@ -59,6 +59,25 @@ class NewSegment:
 
 
 @dataclass(frozen=True)
+class Sizes:
+    """Sizes that tests make small.
+
+    Attributes
+    ----------
+    chunk_bytes : int
+        Largest chunk file.
+    bucket_bytes : int
+        Bytes put into id order at a time.
+    merge_rows : int
+        Rows merged at a time, at most.
+    """
+
+    chunk_bytes: int = CHUNK_BYTES
+    bucket_bytes: int = 64 << 20
+    merge_rows: int = 1 << 18
+
+
+@dataclass(frozen=True)
 class SegmentPlan:
     """What the rows of a new segment are.
 
@@ -74,18 +93,26 @@ class SegmentPlan:
         As in the manifest.
     n_rows : int or None
         Rows to come, where known: chunks can then be equal.
-    chunk_bytes, bucket_bytes : int
-        Largest chunk file; memory of the rearrangement.
     """
 
     n_bits: int
     id_kind: str
-    vectors: tuple[str, int] | None = None
+    sizes: Sizes
+    vectors: tuple[DTypeLike, int] | None = None
     modality: str | None = None
     database_codes: str = "predicted"
     n_rows: int | None = None
-    chunk_bytes: int = CHUNK_BYTES
-    bucket_bytes: int = BUCKET_BYTES
+
+    def __post_init__(self) -> None:
+        if self.database_codes not in POLICIES:
+            raise ArgumentError(f"database_codes is {self.database_codes!r:.40}, expected 'predicted' or 'learned'")
+        if self.modality is not None and not 1 <= len(self.modality) <= MAX_MODALITY:
+            raise ArgumentError(f"modality has {len(self.modality)} characters, expected 1 to {MAX_MODALITY}")
+        if self.vectors is not None:
+            dtype, dim = np.dtype(self.vectors[0]).name, int(self.vectors[1])
+            if dtype not in VECTOR_DTYPES or dim < 1:
+                raise ArgumentError(f"vectors of {dtype} and dimension {dim} cannot be stored; use {VECTOR_DTYPES}")
+            object.__setattr__(self, "vectors", (dtype, dim))
 
     @property
     def n_words(self) -> int:
@@ -101,12 +128,12 @@ class OrderedWriter:
         self.uuid = uuid.uuid4().hex
         self.n = 0
         self.staging = Staging(files, root / "segments" / self.uuid)
-        rows = rows_per_chunk(8 * plan.n_words, plan.n_rows, plan.chunk_bytes)
+        rows = rows_per_chunk(8 * plan.n_words, plan.n_rows, plan.sizes.chunk_bytes)
         self._codes = ArrayWriter(self.staging, "codes", "uint64", (plan.n_words,), rows)
         self._vectors: ArrayWriter | None = None
         if plan.vectors is not None:
             dtype, dim = plan.vectors
-            rows = rows_per_chunk(np.dtype(dtype).itemsize * dim, plan.n_rows, plan.chunk_bytes)
+            rows = rows_per_chunk(np.dtype(dtype).itemsize * dim, plan.n_rows, plan.sizes.chunk_bytes)
             self._vectors = ArrayWriter(self.staging, "vectors", dtype, (dim,), rows)
         self._ids = IdSink(self.staging, plan.id_kind)
 
@@ -209,7 +236,7 @@ class SegmentWriter:
             if vectors is not None:
                 self.ordered.append_vectors(vectors)
             return
-        staging, bucket_bytes = self.ordered.staging, self.ordered.plan.bucket_bytes
+        staging, bucket_bytes = self.ordered.staging, self.ordered.plan.sizes.bucket_bytes
         if self._codes is None:
             self._codes = Rearranger(staging, "codes", self.order, codes[0], bucket_bytes)
             if vectors is not None:
@@ -279,6 +306,23 @@ class SegmentWriter:
                 )
         if self.ids is not None and self.n_rows + len(codes) > self.ids.n:
             raise ArgumentError(f"{self.ids.n} ids for more rows than that; give one id for every row")
+
+
+def begin_segment(files: Files, root: Path, plan: SegmentPlan, ids: Ids | None) -> SegmentWriter:
+    """Check ids and begin a segment.
+
+    Raises
+    ------
+    ArgumentError, DuplicateIdError
+        Ids of the wrong kind, none where they cannot be assigned, or one given twice.
+    """
+    column = None if ids is None else normalise(ids, plan.id_kind)
+    if column is None and plan.id_kind == "string":
+        raise ArgumentError("this index has string ids, which cannot be assigned; give ids= (--ids FILE)")
+    order = None if column is None else sorting_order(column)
+    if column is not None:
+        plan = replace(plan, n_rows=column.n)
+    return SegmentWriter(OrderedWriter(files, root, plan), column, order)
 
 
 def largest_id(column: IdColumn) -> int | None:

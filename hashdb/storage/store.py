@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,27 +21,17 @@ from hashdb.storage.changes import Change, Workspace, decide_add, decide_delete
 from hashdb.storage.commit import DISK, Files, translated
 from hashdb.storage.compaction import Merges, plan_compact, reduce_segments
 from hashdb.storage.folder import Attributes
-from hashdb.storage.ids import Ids, RangeColumn, normalise, sorting_order, to_users
-from hashdb.storage.layout import CHUNK_BYTES
-from hashdb.storage.manifest import POLICIES, Manifest, list_versions
+from hashdb.storage.ids import Ids, RangeColumn, normalise, to_users
+from hashdb.storage.manifest import Manifest, list_versions
 from hashdb.storage.mapping import Mapper
 from hashdb.storage.models import read_model, stored_model, write_model
-from hashdb.storage.segments import BUCKET_BYTES, VECTOR_DTYPES, NewSegment, OrderedWriter, SegmentPlan, SegmentWriter
+from hashdb.storage.segments import NewSegment, SegmentPlan, SegmentWriter, Sizes, begin_segment
 from hashdb.storage.snapshot import Segment, Snapshot
 from hashdb.storage.transaction import Decide, Transaction
 
 __all__ = ["Store", "Snapshot", "Segment", "Sizes"]
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """Sizes that tests make small: bytes of a chunk file, bytes rearranged at a time, rows merged at a time."""
-
-    chunk_bytes: int = CHUNK_BYTES
-    bucket_bytes: int = BUCKET_BYTES
-    merge_rows: int = 1 << 18
 
 
 class Store:
@@ -170,18 +159,6 @@ class Store:
         store.read_only = version is not None
         return store
 
-    @staticmethod
-    def check_free(path: str | Path) -> None:
-        """Raise where no index can be built at `path`, changing nothing: to be asked before long work.
-
-        Raises
-        ------
-        IndexExistsError
-            There is an index, or something else.
-        """
-        with translated(f"create the index {path}"):
-            folder.check_free(Path(path))
-
     def close(self) -> None:
         """Let go of every file. An index that was created and never committed is removed."""
         with self._lock:
@@ -278,25 +255,9 @@ class Store:
             Ids of the wrong kind, or given twice.
         """
         self._writable("add rows")
-        if database_codes not in POLICIES:
-            raise ArgumentError(f"database_codes is {database_codes!r:.40}, expected 'predicted' or 'learned'")
-        if modality is not None and not 1 <= len(modality) <= 256:
-            raise ArgumentError(f"modality has {len(modality)} characters, expected 1 to 256")
-        if vectors is not None and (str(np.dtype(vectors[0])) not in VECTOR_DTYPES or vectors[1] < 1):
-            raise ArgumentError(f"vectors of {vectors[0]} and dimension {vectors[1]} cannot be stored")
-        column = None if ids is None else normalise(ids, self.attributes.id_kind)
-        if column is None and self.attributes.id_kind == "string":
-            raise ArgumentError("this index has string ids, which cannot be assigned; give ids= (--ids FILE)")
-        order = None if column is None else sorting_order(column)
-        n_rows = n_rows_hint if column is None else column.n
-        plan = self._plan(
-            vectors=None if vectors is None else (str(np.dtype(vectors[0])), int(vectors[1])),
-            modality=modality,
-            database_codes=database_codes,
-            n_rows=n_rows,
-        )
+        plan = self._plan(vectors=vectors, modality=modality, database_codes=database_codes, n_rows=n_rows_hint)
         with translated(f"write to {self.path}"):
-            return SegmentWriter(OrderedWriter(self.files, self.path, plan), column, order)
+            return begin_segment(self.files, self.path, plan, ids)
 
     # ---- commits
 
@@ -355,7 +316,7 @@ class Store:
         ConflictError
             Other writers committed first, on every retry.
         """
-        merges = Merges(self._plan(), self.sizes.merge_rows)
+        merges = Merges(self._plan())
 
         def decide(work: Workspace, head: Snapshot) -> Change | None:
             change = decide_add(work, head, segment, upsert=upsert)
@@ -407,7 +368,7 @@ class Store:
         """
         if keep < 1:
             raise ArgumentError(f"keep is {keep}, expected at least 1")
-        merges = Merges(self._plan(), self.sizes.merge_rows, progress)
+        merges = Merges(self._plan(), progress)
         with self._lock:
             before = len(self.snapshot.segments)
             change = self._commit("compact", lambda work, head: plan_compact(work, head, merges), None, merges)
@@ -431,13 +392,7 @@ class Store:
     # ---- inside
 
     def _plan(self, **fields: Any) -> SegmentPlan:
-        return SegmentPlan(
-            self.attributes.n_stored_bits,
-            self.attributes.id_kind,
-            chunk_bytes=self.sizes.chunk_bytes,
-            bucket_bytes=self.sizes.bucket_bytes,
-            **fields,
-        )
+        return SegmentPlan(self.attributes.n_stored_bits, self.attributes.id_kind, self.sizes, **fields)
 
     def _writable(self, doing: str) -> None:
         if self._closed:

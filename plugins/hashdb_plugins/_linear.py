@@ -6,6 +6,8 @@ The state of a linear model is ``mean`` float32 (dim,) and ``weights`` float32 (
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from hashdb import margins
@@ -25,16 +27,26 @@ def centred(rows: np.ndarray, mean: np.ndarray) -> np.ndarray:
 
 
 def covariance(vectors: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """Sum the outer products of centred rows over n, in float64, block by block.
+    """Give the covariance of rows about a mean, float64 (dim, dim).
 
     Cost n dim^2; memory a block and dim^2 doubles for each thread.
     """
+    return second_moment(*vectors.shape, lambda block: centred(vectors[block], mean))
+
+
+def second_moment(n_rows: int, width: int, rows: Callable[[slice], np.ndarray]) -> np.ndarray:
+    """Give (1/n) Σ r r' of the rows that ``rows(block)`` makes, float64 (n, width)."""
 
     def term(block: slice) -> np.ndarray:
-        z = centred(vectors[block], mean)
-        return z.T @ z
+        wide = rows(block)
+        return wide.T @ wide
 
-    return sum_over(blocks(*vectors.shape), term) / len(vectors)
+    return sum_over(blocks(n_rows, width), term) / n_rows
+
+
+def column_means(n_rows: int, width: int, rows: Callable[[slice], np.ndarray]) -> np.ndarray:
+    """Average the rows that ``rows(block)`` makes, float64 (width,)."""
+    return sum_over(blocks(n_rows, width), lambda block: rows(block).sum(axis=0)) / n_rows
 
 
 def principal_directions(second_moment: np.ndarray, n_directions: int) -> np.ndarray:

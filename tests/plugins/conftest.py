@@ -24,7 +24,9 @@ def use_folder() -> Iterator[Use]:
 
     def use(*folders: Path) -> None:
         sys.path[:] = [*map(str, folders), *path]
-        for name in [name for name in sys.modules if name.startswith(("hashdb_example", "hashdb_broken", "plugin_under_"))]:
+        for name in [
+            name for name in sys.modules if name.startswith(("hashdb_example", "hashdb_broken", "plugin_under_"))
+        ]:
             del sys.modules[name]
         registry.refresh()
 

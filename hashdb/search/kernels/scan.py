@@ -22,23 +22,25 @@ _i64 = types.int64
 def _copy_word_major(codes: Array, first: int, n: int, tile: Array, stride: int) -> int:
     """Copy codes word-major into the tile, the last one repeated up to a multiple of 64; give that number of codes."""
     padded = (n + 63) & ~63
-    for word in range(codes.shape[1]):
-        for i in range(n):
-            tile[word * stride + i] = codes[first + i, word]
-        for i in range(n, padded):
-            tile[word * stride + i] = codes[first + n - 1, word]
+    # Unsigned, for a signed index might count from the end: asking takes longer than copying.
+    begin, step, last = types.uint64(first), types.uint64(stride), types.uint64(n - 1)
+    for word in range(types.uint64(codes.shape[1])):
+        for i in range(types.uint64(n)):
+            tile[word * step + i] = codes[begin + i, word]
+        for i in range(types.uint64(n), types.uint64(padded)):
+            tile[word * step + i] = codes[begin + last, word]
     return padded
 
 
 @device
-def _load_tile(codes: Array, first: int, n: int, tile: Array, stride: int) -> tuple[int, int]:
+def _load_tile(codes: Array, first: int, n: int, n_queries: int, tile: Array, stride: int) -> tuple[int, int]:
     """Make n codes ready for comparison; give their address and number, a multiple of 64.
 
-    One-word codes are compared where they are, unless that would split every load over two cache lines.
+    One-word codes are compared where they are, unless that splits every load over two cache lines for many queries.
     """
     if codes.shape[1] == 1 and n & 63 == 0:
         base = address(codes) + 8 * first
-        if base & 63 == 0:
+        if base & 63 == 0 or n_queries < 8:
             return base, n
     return address(tile), _copy_word_major(codes, first, n, tile, stride)
 
@@ -141,7 +143,7 @@ def collect_nearest(
     size = tile.shape[0] // n_words
     for first in range(start, stop, size):
         n = min(size, stop - first)
-        base, padded = _load_tile(codes, first, n, tile, size)
+        base, padded = _load_tile(codes, first, n, queries.shape[0], tile, size)
         for q in range(queries.shape[0]):
             query = address(queries) + 8 * n_words * q
             limit = state[0, q]
@@ -258,7 +260,7 @@ def collect_within(
         n = min(size, stop - first)
         if found + queries.shape[0] * n > rows.shape[0]:
             return first, found
-        base, padded = _load_tile(codes, first, n, tile, size)
+        base, padded = _load_tile(codes, first, n, queries.shape[0], tile, size)
         for q in range(queries.shape[0]):
             query = address(queries) + 8 * n_words * q
             if _least(base, size, padded, query, n_words) > radius:

@@ -1,0 +1,151 @@
+"""What the storage tests share: makers of indexes, an independent reader, and file layers that fail."""
+
+import errno
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import zarr
+
+from hashdb.storage import Files, Store
+
+EFFECTS = (
+    *("mkdir", "create", "write", "write_at", "fsync", "close", "fsync_folder"),
+    *("link", "rename", "unlink", "rmdir", "lock_folder"),
+)
+
+
+def make_codes(n, n_bits=64, seed=0):
+    """Random codes with zero padding bits, uint64 (n, n_words)."""
+    n_words = (n_bits + 63) // 64
+    codes = np.random.default_rng(seed).integers(0, 1 << 64, (n, n_words), dtype=np.uint64)
+    if n_bits % 64:
+        codes[:, -1] &= np.uint64((1 << (n_bits % 64)) - 1)
+    return codes
+
+
+def put(store, codes, ids=None, *, vectors=None, upsert=False, auto_compact=True, **options):
+    """Write codes as one segment and add it."""
+    return store.commit_add(
+        write(store, codes, ids, vectors=vectors, **options), upsert=upsert, auto_compact=auto_compact
+    )
+
+
+def write(store, codes, ids=None, *, vectors=None, pieces=3, **options):
+    """Write codes as one segment, appended in several pieces, and do not commit it."""
+    if vectors is not None:
+        options["vectors"] = (vectors.dtype, vectors.shape[1])
+    writer = store.new_segment(ids=ids, **options)
+    for part in np.array_split(np.arange(len(codes)), pieces):
+        writer.append(codes[part], None if vectors is None else vectors[part])
+    return writer.finish()
+
+
+def new_index(path, codes=None, ids=None, *, id_kind="int64", n_bits=64, model=None, files=None, sizes=None, **options):
+    """Build an index and return its open store."""
+    extra = {} if files is None else {"files": files}
+    store = Store.create(path, id_kind=id_kind, n_bits=n_bits, n_stored_bits=n_bits, settings={}, sizes=sizes, **extra)
+    try:
+        uuid = None if model is None else store.write_model(*model)
+        segment = None if codes is None else write(store, codes, ids, **options)
+        store.commit_build(uuid, segment)
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def content(store):
+    """Rows of a store's snapshot, as {id: code words}, through the store's own reading."""
+    return {
+        id_: tuple(code)
+        for ids, codes in store.snapshot.iter_id_order(7)
+        for id_, code in zip(ids.tolist(), codes.tolist(), strict=True)
+    }
+
+
+def raw_content(path, version=None):
+    """Rows of an index, read with json and zarr alone."""
+    path = Path(path)
+    manifests = sorted((path / "manifests").glob("*.json"))
+    manifests = [name for name in manifests if name.name != "zarr.json"]
+    chosen = manifests[-1] if version is None else path / "manifests" / f"{version:012d}.json"
+    group = zarr.open_group(path, mode="r")
+    result = {}
+    for entry in json.loads(chosen.read_text())["segments"]:
+        segment = group[f"segments/{entry['uuid']}"]
+        codes = segment["codes"][:]
+        if "ids" in segment:
+            ids = segment["ids"][:].tolist()
+        elif "id_bytes" in segment:
+            data, offsets = segment["id_bytes"][:].tobytes(), segment["id_offsets"][:]
+            ids = [data[start:stop].decode() for start, stop in zip(offsets[:-1], offsets[1:], strict=True)]
+        else:
+            ids = list(range(entry["first_id"], entry["first_id"] + entry["n"]))
+        dead = {row for lists in entry["deletes"] for row in group[f"deletes/{lists['uuid']}/rows"][:].tolist()}
+        assert len(dead) == sum(lists["n"] for lists in entry["deletes"])
+        for row, id_ in enumerate(ids):
+            if row not in dead:
+                assert id_ not in result
+                result[id_] = tuple(codes[row].tolist())
+    return result
+
+
+def expected(ids, codes):
+    """The dict that an index of these rows should hold."""
+    return {id_: tuple(code) for id_, code in zip(list(ids), codes.tolist(), strict=True)}
+
+
+def tree(path):
+    """Every file below a folder with its content."""
+    return {str(file.relative_to(path)): file.read_bytes() for file in sorted(Path(path).rglob("*")) if file.is_file()}
+
+
+class Crash(BaseException):
+    """The process died here."""
+
+
+class Watched(Files):
+    """Counts effects, and may fail at one of them.
+
+    After a Crash every further effect fails as well: a dead process does nothing.
+    """
+
+    def __init__(self, fail_at: int | None = None, error: Callable[[], BaseException] | None = None, after=False):
+        self.log: list[str] = []
+        self.fail_at = fail_at
+        self.error = error or (lambda: OSError(errno.EIO, os.strerror(errno.EIO)))
+        self.after = after
+        self.dead = False
+
+    def count(self, *names):
+        return sum(self.log.count(name) for name in names)
+
+
+def _watch(name):
+    def effect(self, *args):
+        if self.dead:
+            raise Crash
+        self.log.append(name)
+        hit = self.fail_at is not None and len(self.log) - 1 == self.fail_at
+        if hit and not self.after:
+            self._fail()
+        result = getattr(Files, name)(self, *args)
+        if hit:
+            self._fail()
+        return result
+
+    return effect
+
+
+def _fail(self):
+    error = self.error()
+    self.dead = isinstance(error, Crash)
+    raise error
+
+
+Watched._fail = _fail
+for _name in EFFECTS:
+    setattr(Watched, _name, _watch(_name))
