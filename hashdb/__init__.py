@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hashdb import codes, errors, margins
-    from hashdb.api import build, open
+    from hashdb.api import build, open, verify
     from hashdb.errors import HashDBError
     from hashdb.hookspecs import MethodInfo, Param, hookimpl
     from hashdb.index import Index
@@ -30,6 +30,7 @@ __version__ = "0.1.0"
 __all__ = [
     "build",
     "open",
+    "verify",
     "fit",
     "Index",
     "Model",
@@ -47,6 +48,7 @@ __all__ = [
 _HOMES = {
     "build": "hashdb.api",
     "open": "hashdb.api",
+    "verify": "hashdb.api",
     "fit": "hashdb.model",
     "Index": "hashdb.index",
     "Model": "hashdb.model",

@@ -1,4 +1,4 @@
-"""The two ways to an index: build a new one, open one that is there."""
+"""The ways to an index: build a new one, open one that is there, check one that may be damaged."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from hashdb.errors import ArgumentError
 from hashdb.index import Index
 from hashdb.model import Model
 from hashdb.progress import Progress, silent
+from hashdb.storage.maintain import VerifyReport
+from hashdb.storage.maintain import verify as verify_folder
 from hashdb.storage.store import Store
 
 PathLike = str | os.PathLike[str]
@@ -150,3 +152,28 @@ def open(path: PathLike, *, version: int | None = None, mmap: bool = True, check
     IndexNotFoundError, CorruptIndexError, UnsupportedFormatError, VersionGoneError
     """
     return Index(Store.open(Path(path), version=version, mmap=mmap, check=check))
+
+
+def verify(path: PathLike, *, deep: bool = False, progress: Progress = silent) -> VerifyReport:
+    """Check an index without opening it, and name everything that is wrong at once.
+
+    Parameters
+    ----------
+    path : path
+        Folder of the index.
+    deep : bool
+        Read every byte: checksums, order of ids, padding bits, and an independent Zarr reader.
+    progress : callable, optional
+        Called with (what, done, total).
+
+    Returns
+    -------
+    VerifyReport
+        ``ok``, and ``problems`` as (file, what is wrong).
+
+    Raises
+    ------
+    IndexNotFoundError
+        There is no index.
+    """
+    return verify_folder(Path(path), deep=deep, progress=lambda done, total: progress("verifying", done, total))

@@ -14,11 +14,11 @@ from hashdb.errors import ArgumentError
 from hashdb.inputs import read_ids, read_labels
 from hashdb.model import Model, fit
 from hashdb.progress import Progress, silent
-from hashdb.reading import Reader, open_sources
+from hashdb.reading import Reader, open_reader, open_sources
 from hashdb.storage.folder import check_free
 from hashdb.storage.store import Store
 from hashdb.stored_vectors import METRICS, VECTOR_STORES, StoredVectors
-from hashdb.writing import check_ids_fit, encode_into, open_reader
+from hashdb.writing import check_ids_fit, encode_into
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,6 @@ def describe(store: Store, snapshot: Snapshot, model: Model, settings: dict[str,
         JSON-able.
     """
     segments = [_describe_segment(segment) for segment in snapshot.segments]
-    document, _ = store.read_model()
     n_in_all = sum(segment.n for segment in snapshot.segments)
     sizes = _sizes(snapshot)
     return {
@@ -31,7 +30,7 @@ def describe(store: Store, snapshot: Snapshot, model: Model, settings: dict[str,
         "deleted_rows": n_in_all - snapshot.n_rows,
         "method": model.method,
         "quantiser": model.quantiser,
-        "plugin": _plugin_line(document),
+        "plugin": _plugins(model),
         "params": {**model.params, **(model.quantiser_params or {})},
         "n_bits": model.n_bits,
         "n_stored_bits": model.n_stored_bits,
@@ -128,9 +127,11 @@ def _describe_segment(segment: Segment) -> dict[str, Any]:
     }
 
 
-def _plugin_line(document: dict[str, Any]) -> str:
-    named = [document.get("distribution"), document.get("distribution_version")]
-    return " ".join(str(part) for part in named if part)
+def _plugins(model: Model) -> str:
+    """Name the distributions that the model was made with."""
+    document, _ = model.to_document()
+    parts = [document[kind] for kind in ("method", "quantiser") if document.get(kind)]
+    return ", ".join(dict.fromkeys(f"{part['distribution']} {part['version']}" for part in parts))
 
 
 def _sizes(snapshot: Snapshot) -> dict[str, int]:

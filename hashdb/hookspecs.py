@@ -34,7 +34,7 @@ INPUTS = ("vectors", "bits", "items")
 SUPERVISIONS = ("none", "labels", "optional labels", "paired modalities", "paired modalities and labels")
 
 State = dict[str, NDArray[Any]]
-"""What fit learns: names of letters, digits and underscores; arrays of numbers or bool; floats finite."""
+"""What fit learns: names of letters, digits, underscores and hyphens; arrays of numbers or bool; floats finite."""
 
 
 @dataclass(frozen=True)

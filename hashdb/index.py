@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hashdb import querying, writing
+from hashdb import querying, reading, writing
 from hashdb.codes import Codes, check_codes, n_words_of
 from hashdb.errors import ArgumentError, HashDBError, UnknownIdError
-from hashdb.inputs import normalise_ids, open_vectors, read_ids
+from hashdb.inputs import normalise_ids, read_ids
 from hashdb.model import Model
 from hashdb.progress import Progress, silent
 from hashdb.results import Neighbours, RadiusNeighbours
@@ -151,7 +151,9 @@ class Index:
         -------
         ndarray of uint64, shape (n, n_words)
         """
-        return self.model.encode(self._read(vectors, modality, input_type), modality=modality)
+        return self.model.encode(
+            reading.read_all(self.model, vectors, modality, input_type or self.input_type), modality=modality
+        )
 
     def query(
         self,
@@ -188,7 +190,10 @@ class Index:
         Neighbours
         """
         k = querying.check_k(k)
-        snapshot, rows = self._snapshot(), self._read(vectors, modality, input_type)
+        snapshot, rows = (
+            self._snapshot(),
+            reading.read_all(self.model, vectors, modality, input_type or self.input_type),
+        )
         if rescore is None:
             codes = self.model.encode(rows, modality=modality)
             return querying.nearest(snapshot, codes, k, self.model.n_stored_bits, n_threads)
@@ -305,12 +310,11 @@ class Index:
             An id appears twice, or is in the index and ``upsert`` is False.
         """
         self._check_open()
-        vectors = self._as_rows(vectors)
         return writing.add(
             self._store,
             self.model,
             self._stored,
-            vectors,
+            reading.as_rows(self.model, vectors),
             ids,
             upsert=upsert,
             modality=modality,
@@ -382,21 +386,6 @@ class Index:
 
     def _rows_of(self, ids: Any, snapshot: Snapshot | None = None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         return (snapshot or self._snapshot()).rows_of(ids)
-
-    def _as_rows(self, vectors: Any) -> Any:
-        """Make one vector a batch of one; a flat array of codes or texts is a batch already."""
-        if not isinstance(vectors, (np.ndarray, list, tuple)) or self.model.input == "bits":
-            return vectors
-        array = np.asarray(vectors)
-        return array[None, :] if array.ndim == 1 and array.dtype.kind in "biuf" else vectors
-
-    def _read(self, vectors: Any, modality: str | None, input_type: str | None) -> NDArray[Any]:
-        """Read all rows of a query input."""
-        with open_vectors(self._as_rows(vectors)) as source:
-            reader = writing.open_reader(source, self.model, modality, input_type or self.input_type)
-            if not reader.n_rows:
-                return np.empty((0, reader.n_columns), np.bool_ if reader.n_bits else np.float32)
-            return reader.sample(reader.n_rows, 0)[0]
 
 
 def _staged(what: str, progress: Progress) -> Callable[[int, int], None]:

@@ -18,15 +18,16 @@ The mean is subtracted from the row first, not folded into the offset: for data 
 small and the projection keeps its digits.
 
 Why the guard is right. Let u = 2^-24, γ = (d + 3) u / (1 - (d + 3) u), and let each column of weights be scaled by a
-power of two (exact, and no sign changes) so that its norm is below 1. Any order of summation, fused or not, gives p with
+power of two (exact, and no sign changes) so that its norm is below 1. Any order of summation, fused or not, gives p
+with
 
     |p - z·w| ≤ γ |z||w| + 2 d t,      t = 2^-126 (what an operation may lose to underflow),
 
 by Cauchy-Schwarz on Σ |z_j w_j|. The ordered sum in float64 errs by less than 2^-28 of that, which the 3 in γ covers,
-as it covers the roundings of the scaled weights. The row's norm is itself computed in float32, r ≥ |z| (1 - γ) - √d 2^-63.
-The offset, rounded to float32, adds 2^-23 of its size. Rounding a margin to float32 keeps its sign unless it is below
-2^-149, that is 2^(-149 - e) in a column scaled by 2^-e. Where |p - offset| exceeds the sum of these bounds, both ways
-of summing are on one side of the threshold. As long as r is finite no partial sum overflows; where it is not, the
+as it covers the roundings of the scaled weights. The row's norm is itself computed in float32, r ≥ |z| (1 - γ) - √d
+2^-63. The offset, rounded to float32, adds 2^-23 of its size. Rounding a margin to float32 keeps its sign unless it is
+below 2^-149, that is 2^(-149 - e) in a column scaled by 2^-e. Where |p - offset| exceeds the sum of these bounds, both
+ways of summing are on one side of the threshold. As long as r is finite no partial sum overflows; where it is not, the
 bound is infinite. The comparison is written so that a NaN counts as near.
 """
 
@@ -53,7 +54,7 @@ _THREADED_WORK = 1 << 24
 # Outputs that the kernel goes through at a time.
 _TILE_COLUMNS = 256
 # Values (rows times their dimensions and outputs) of one block of the guard: what stays in the outer caches.
-_BLOCK_VALUES = 3 << 18
+_BLOCK_VALUES = 3 << 20
 
 
 def project(
@@ -129,9 +130,10 @@ def encode(
     """
     x, w, o, centre = _checked(vectors, weights, offset, mean)
     bits = np.empty((x.shape[0], w.shape[1]), np.bool_)
-    guard = _Guard(w, o, may_compile=x.size * w.shape[1] > _SMALL_WORK)
     n_block = max(1, _BLOCK_VALUES // sum(w.shape))
+    # Overflow and underflow are part of the reckoning: such entries count as near the threshold.
     with np.errstate(all="ignore"):
+        guard = _Guard(w, o, may_compile=x.size * w.shape[1] > _SMALL_WORK)
         for start in range(0, x.shape[0], n_block):
             guard.encode_block(x[start : start + n_block], centre, bits[start : start + n_block])
     return bits
@@ -158,10 +160,8 @@ class _Guard:
         if offset is not None:
             wide_offset = np.ldexp(offset, -exponents)
             floor += 2.0**-22 * float(np.abs(wide_offset).max())
-            with np.errstate(over="ignore"):
-                self.scaled_offset = wide_offset.astype(np.float32)
-        with np.errstate(over="ignore"):
-            self.floor = np.float32(1.0001 * floor)
+            self.scaled_offset = wide_offset.astype(np.float32)
+        self.floor = np.float32(1.0001 * floor)
 
     def encode_block(self, rows: Floats, mean: Floats | None, bits: NDArray[np.bool_]) -> None:
         """Write the bits of some rows."""

@@ -15,7 +15,7 @@ from hashdb.hookspecs import MethodInfo, State
 Progress = Callable[[int, int], None]
 
 MAX_STORED_BITS = 4096
-_STATE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
+_STATE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,99}")
 
 
 def silent(done: int, total: int) -> None:
@@ -205,18 +205,20 @@ class Plugin:
         if not isinstance(state, dict):
             raise self.broken(hook, "a dict of arrays", f"a {type(state).__name__}")
         # A NumPy scalar is what arithmetic makes of an array of no dimensions.
-        state = {name: np.asarray(value) if isinstance(value, np.generic) else value for name, value in state.items()}
-        for name, array in state.items():
+        checked: State = {
+            name: np.asarray(value) if isinstance(value, np.generic) else value for name, value in state.items()
+        }
+        for name, array in checked.items():
             if not isinstance(name, str) or not _STATE_NAME.fullmatch(name):
-                raise self.broken(hook, "names of letters, digits and underscores", f"the name {name!r}")
+                raise self.broken(hook, "names of letters, digits, underscores and hyphens", f"the name {name!r}")
             if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
                 raise self.broken(hook, f"a plain array of numbers or bool for {name!r}", _describe(array))
             if array.dtype.kind == "f" and not np.isfinite(array).all():
                 raise self.broken(hook, f"finite numbers in {name!r}", "NaN or infinity")
-        codes = state.get("training_codes")
+        codes = checked.get("training_codes")
         if codes is not None and codes_shape is not None and (codes.dtype != np.bool_ or codes.shape != codes_shape):
             raise self.broken(hook, f"training_codes of bool {codes_shape}", _describe(codes))
-        return state
+        return checked
 
 
 class _Relay:

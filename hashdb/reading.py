@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hashdb import codes as packing
 from hashdb.errors import ArgumentError
 from hashdb.inputs import VectorSource, open_vectors
+from hashdb.model import Model
 
 _BATCH_VALUES = 1 << 22  # 16 MiB of float32: large enough to hide the cost of a call, small beside a training sample
 
@@ -99,7 +100,7 @@ class Reader:
         parts = [self.read(self.source.take(part), part) for part in chosen]
         if len(parts) == 1:
             return parts[0], numbers
-        nothing = np.empty((0, self.n_columns), np.float32 if self.n_bits is None else np.bool_)
+        nothing: NDArray[Any] = np.empty((0, self.n_columns), np.float32 if self.n_bits is None else np.bool_)
         return np.concatenate(parts or [nothing]), numbers
 
 
@@ -133,6 +134,41 @@ def open_sources(vectors: Any, spool_near: Any) -> dict[str, VectorSource]:
     if not vectors:
         raise ArgumentError("no modality was given, expected at least one name with its vectors")
     return {str(name): open_vectors(value, spool_near=spool_near) for name, value in vectors.items()}
+
+
+def open_reader(source: Any, model: Model, modality: str | None, input_type: str) -> Reader:
+    """Read an input the way a model takes it, and check its width before any row is encoded."""
+    wants_bits = model.input == "bits"
+    reader = Reader.open(source, input_type, wants_bits=wants_bits, n_bits=model.n_bits if wants_bits else None)
+    if wants_bits:
+        reader.check_width()
+        return reader
+    if modality is not None and modality not in model.dims:
+        known = ", ".join(name for name in model.dims if name) or "none"
+        raise ArgumentError(f"modality {modality!r} is unknown, expected one of: {known}")
+    if modality is None and model.modalities:
+        raise ArgumentError(f"this model has the modalities {', '.join(model.modalities)}: name one (modality=)")
+    expected = model.dims[modality or ""]
+    if reader.n_columns != expected:
+        raise ArgumentError(
+            f"{source.name} has rows of dim {reader.n_columns}, expected dim {expected} as in the build"
+        )
+    return reader
+
+
+def as_rows(model: Model, vectors: Any) -> Any:
+    """Make one vector a batch of one; a flat array of codes or texts is a batch already."""
+    if not isinstance(vectors, (np.ndarray, list, tuple)) or model.input == "bits":
+        return vectors
+    array = np.asarray(vectors)
+    return array[None, :] if array.ndim == 1 and array.dtype.kind in "biuf" else vectors
+
+
+def read_all(model: Model, vectors: Any, modality: str | None, input_type: str) -> NDArray[Any]:
+    """Read a whole input the way a model takes it: float32 (n, dim), or bool (n, n_bits)."""
+    with open_vectors(as_rows(model, vectors)) as source:
+        reader = open_reader(source, model, modality, input_type)
+        return reader.sample(reader.n_rows, 0)[0]
 
 
 def read_codes(spec: Any, n_bits: int, input_type: str = "auto") -> packing.Codes:

@@ -16,7 +16,7 @@ from hashdb.errors import ArgumentError
 from hashdb.inputs import read_ids
 from hashdb.model import Model
 from hashdb.progress import Progress, silent
-from hashdb.reading import Reader, open_sources
+from hashdb.reading import Reader, open_reader, open_sources
 from hashdb.storage.store import Store
 from hashdb.stored_vectors import StoredVectors
 
@@ -54,26 +54,6 @@ def add(
         return store.commit_add(segment, upsert=upsert, auto_compact=auto_compact)
     finally:
         source.close()
-
-
-def open_reader(source: Any, model: Model, modality: str | None, input_type: str) -> Reader:
-    """Read an input the way a model takes it, and check its width before any row is encoded."""
-    wants_bits = model.input == "bits"
-    reader = Reader.open(source, input_type, wants_bits=wants_bits, n_bits=model.n_bits if wants_bits else None)
-    if wants_bits:
-        reader.check_width()
-        return reader
-    if modality is not None and modality not in model.dims:
-        known = ", ".join(name for name in model.dims if name) or "none"
-        raise ArgumentError(f"modality {modality!r} is unknown, expected one of: {known}")
-    if modality is None and model.modalities:
-        raise ArgumentError(f"this model has the modalities {', '.join(model.modalities)}: name one (modality=)")
-    expected = model.dims[modality or ""]
-    if reader.n_columns != expected:
-        raise ArgumentError(
-            f"{source.name} has rows of dim {reader.n_columns}, expected dim {expected} as in the build"
-        )
-    return reader
 
 
 def encode_into(

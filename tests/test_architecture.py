@@ -21,7 +21,7 @@ LAYERS = [  # from the roof to the ground; a room imports what stands below it
     ("hashdb.building",),
     ("hashdb.writing", "hashdb.querying"),
     ("hashdb.reading", "hashdb.stored_vectors", "hashdb.results"),
-    ("hashdb.model", "hashdb.fitting"),
+    ("hashdb.model",),
     ("hashdb.registry",),
     ("hashdb.plugin",),
     ("hashdb.params",),
@@ -32,7 +32,7 @@ LAYERS = [  # from the roof to the ground; a room imports what stands below it
     ("hashdb.margins",),
     ("hashdb.codes",),
     ("hashdb.search.kernels",),
-    ("hashdb.errors",),
+    ("hashdb.progress", "hashdb.errors"),
 ]
 IMPORT_HOMES = {
     "numba": ("hashdb.search.kernels", "hashdb_plugins._kernels"),

@@ -360,7 +360,7 @@ def test_labels_reach_the_method_in_the_order_of_the_sample(path: Path) -> None:
     rows[:, 3] = labels  # the only dimension that tells the class, and far from the largest variance
     with hashdb.build(path, rows, method="itq-cca", n_bits=3, labels=labels, train=900, seed=4) as index:
         found = index.query(rows[:200], k=20)
-    assert (labels[found.ids] == labels[:200, None]).mean() > 0.5
+    assert (labels[found.ids] == labels[:200, None]).mean() > 0.4  # by chance 0.25
 
 
 def test_a_build_that_fails_leaves_nothing(path: Path, vectors: np.ndarray) -> None:

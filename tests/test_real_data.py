@@ -34,7 +34,9 @@ def test_sift_rescoring_lifts_recall(data: Path, path: Path) -> None:
     folder = data / "sift_bigann10k"
     truth = np.load(folder / "groundtruth.npy")[:, :10]
     recalls = []
-    with hashdb.build(path, folder / "base.npy", method="itq", n_bits=64, store_vectors="float32", metric="l2") as index:
+    with hashdb.build(
+        path, folder / "base.npy", method="itq", n_bits=64, store_vectors="float32", metric="l2"
+    ) as index:
         for times in (None, 10, 50):
             found = index.query(folder / "queries.npy", k=10, rescore=times)
             recalls.append(np.mean([len(np.intersect1d(a, b)) for a, b in zip(found.ids, truth, strict=True)]) / 10)
@@ -63,7 +65,9 @@ def test_cifar_adds_and_compaction_do_not_change_answers(data: Path, path: Path,
 
 def test_cifar_labels_help_retrieval(data: Path, tmp_path: Path) -> None:
     gist = np.load(data / "cifar10" / "gist512_float16.npy")
-    labels = np.concatenate([np.load(data / "cifar10" / f"{part}_labels.npy").reshape(-1) for part in ("train", "test")])
+    labels = np.concatenate(
+        [np.load(data / "cifar10" / f"{part}_labels.npy").reshape(-1) for part in ("train", "test")]
+    )
     precision = {}
     for method in ("itq", "itq-cca"):
         with hashdb.build(

@@ -81,15 +81,18 @@ def verify(index: str, deep: bool, as_json: bool) -> None:
     """Check INDEX; exit 1 where something is damaged."""
     import hashdb
 
-    with hashdb.open(index) as opened, bars() as progress:
-        report = opened.verify(deep=deep, progress=progress)
+    with bars() as progress:
+        report = hashdb.verify(index, deep=deep, progress=progress)
     if as_json:
-        say_json(vars_of(report))
-    else:
-        for line in report_lines(report):
-            say(line)
+        say_json({**vars_of(report), "ok": report.ok})
+    elif report.ok:
+        looked = "every byte" if deep else "metadata, presence and size"
+        say(
+            f"{index}: well; version {report.version}, {report.n_files} files, {size(report.n_bytes)}, {looked} checked"
+        )
     if not report.ok:
-        note(f"hashdb: {index} is damaged: {'; '.join(report.problems)}")
+        for _, problem in report.problems:
+            note(f"hashdb: {problem}")
         sys.exit(1)
 
 
@@ -106,9 +109,15 @@ def compact(index: str, prune: bool, keep: int, as_json: bool) -> None:
         report = opened.compact(prune=prune, keep=keep, progress=progress)
     if as_json:
         say_json(vars_of(report))
-    else:
-        for line in report_lines(report):
-            say(line)
+        return
+    done = (
+        f"merged {report.n_segments_before} segments into {report.n_segments}"
+        if report.committed
+        else "nothing to merge"
+    )
+    removed = f", removed {report.n_versions_removed} old versions" if prune else ""
+    freed = f", freed {size(report.n_bytes_freed)}" if report.n_bytes_freed else ""
+    say(f"{index}: {done}{removed}{freed}; version {report.version}, {report.n_rows:,} rows")
 
 
 def vars_of(report: Any) -> dict[str, Any]:
@@ -116,15 +125,6 @@ def vars_of(report: Any) -> dict[str, Any]:
     from dataclasses import asdict
 
     return asdict(report)
-
-
-def report_lines(report: Any) -> list[str]:
-    """Turn a report into lines for people."""
-    lines = []
-    for name, value in vars_of(report).items():
-        shown = (", ".join(map(str, value)) or "none") if isinstance(value, (list, tuple)) else value
-        lines.append(f"{name.replace('_', ' '):<20} {shown}")
-    return lines
 
 
 def _for_people(name: str, value: Any) -> str:

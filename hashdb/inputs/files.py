@@ -133,11 +133,12 @@ def spool(
     stream : file object
         Read to its end.
     near : Path or None
-        The folder to make the file in, or its nearest parent that exists. None is the system's folder.
+        The folder to make the file in, or its nearest parent that exists. None, or a folder that cannot be written (an
+        index on a read-only disk is still queried), is the system's temporary folder.
     in_memory : int
         Bytes kept in memory before a file is made; 0 is none.
     """
-    folder = None if near is None else str(_existing_folder(near))
+    folder = None if near is None else _spool_folder(near)
     target: IO[bytes]
     try:
         if in_memory:
@@ -145,7 +146,9 @@ def spool(
         else:
             target = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115
     except OSError as error:
-        raise StorageError(f"no spool for {name} can be made in {folder}: {error.strerror}") from error
+        raise StorageError(
+            f"no spool for {name} can be made in {folder or tempfile.gettempdir()}: {error.strerror}"
+        ) from error
     try:
         _copy(name, stream, target)
     except BaseException:
@@ -171,11 +174,11 @@ def _copy(name: str, stream: IO[bytes] | gzip.GzipFile, target: IO[bytes]) -> No
             raise StorageError(f"no room to spool {name}: {error.strerror}") from error
 
 
-def _existing_folder(near: str | os.PathLike[str]) -> Path:
+def _spool_folder(near: str | os.PathLike[str]) -> str | None:
     folder = Path(near).absolute()
     while not folder.is_dir() and folder != folder.parent:
         folder = folder.parent
-    return folder
+    return str(folder) if os.access(folder, os.W_OK) else None
 
 
 def _stdin() -> IO[bytes]:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hashdb.errors import ArgumentError, InputFileError
+from hashdb.inputs.formats import one_line
 from hashdb.inputs.numpy_files import Wanted
 from hashdb.inputs.opening import load_values
 from hashdb.inputs.source import as_strings
@@ -54,7 +55,7 @@ def read_ids(spec: str | os.PathLike[str] | Sequence[Any] | npt.NDArray[Any], fo
             values = _whole(values)
         return normalise_ids(values)
     except ArgumentError as error:
-        raise InputFileError(f"{spec}: {error}") from error
+        raise InputFileError(f"{spec}: {one_line(error)}") from error
 
 
 def normalise_ids(ids: Any) -> Ids:

@@ -67,16 +67,16 @@ class Lines:
         offset, n_bytes = self._extent(start, stop)
         raw = self.file.read(offset, n_bytes)
         try:
-            if self._is_joined:  # a quoted cell may hold line ends, so the starts decide
-                cuts = (self._starts[start : stop + 1] - offset).tolist()
-                pieces = [raw[a:b].decode("utf-8") for a, b in itertools.pairwise(cuts)]
-                lines = [piece.removesuffix("\n").removesuffix("\r") for piece in pieces]
-            else:
-                lines = [line.removesuffix("\r") for line in raw.decode("utf-8").split("\n")[: stop - start]]
+            text = raw.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise InputFileError(
-                f"{self.name} is not UTF-8 text within lines {start + 1} to {stop}: {one_line(error)}"
-            ) from error
+            number = int(np.searchsorted(self._starts, offset + error.start, side="right"))
+            raise InputFileError(f"{self.name}: line {number} is not UTF-8 text: {error.reason}") from error
+        if self._is_joined:  # a quoted cell may hold line ends, so the starts decide
+            cuts = (self._starts[start : stop + 1] - offset).tolist()
+            pieces = [raw[a:b].decode("utf-8") for a, b in itertools.pairwise(cuts)]
+            lines = [piece.removesuffix("\n").removesuffix("\r") for piece in pieces]
+        else:
+            lines = [line.removesuffix("\r") for line in text.split("\n")[: stop - start]]
         for number, line in enumerate(lines, start + 1):
             if not line or line.isspace():
                 raise InputFileError(f"{self.name}: line {number} is blank, expected one row per line")

@@ -16,6 +16,9 @@ from hashdb.inputs.formats import one_line
 
 Array = npt.NDArray[Any]
 
+# What h5py and zarr raise on damaged files.
+READ_ERRORS = (OSError, RuntimeError, ValueError, TypeError, KeyError, OverflowError, MemoryError)
+
 _GAP_BYTES = 64 << 10  # reading over a gap this long costs less than seeking past it
 _SPAN_BYTES = 8 << 20
 
@@ -260,7 +263,7 @@ class SliceSource(VectorSource):
     def _read(self, start: int, stop: int) -> Array:
         try:
             part = np.asarray(self._array[start:stop])
-        except (OSError, RuntimeError, ValueError, TypeError, KeyError) as error:
+        except READ_ERRORS as error:
             raise InputFileError(f"{self.name}, rows {start} to {stop}: {one_line(error)}") from error
         if self.is_text:
             return as_strings(self.name, part)

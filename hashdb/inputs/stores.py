@@ -10,7 +10,7 @@ import numpy as np
 from hashdb.errors import InputFileError
 from hashdb.inputs.files import ByteFile
 from hashdb.inputs.formats import choose, missing_file, one_line
-from hashdb.inputs.source import Array, SliceSource, VectorSource, as_strings
+from hashdb.inputs.source import READ_ERRORS, Array, SliceSource, VectorSource, as_strings
 
 
 def open_h5(file: ByteFile, inner: str | None) -> VectorSource:
@@ -42,7 +42,7 @@ def load_h5(file: ByteFile, inner: str | None) -> Array:
     dataset, close = _h5_dataset(file, inner, 1)
     try:
         array = np.asarray(dataset.asstr()[...] if _is_h5_text(dataset) else dataset[...])
-    except (OSError, RuntimeError, TypeError, ValueError) as error:
+    except READ_ERRORS as error:
         raise InputFileError(f"{file.name}::{dataset.name} cannot be read: {one_line(error)}") from error
     finally:
         close()
@@ -60,7 +60,7 @@ def load_zarr(path: Path, inner: str | None) -> Array:
     array, name = _zarr_array(path, inner, 1)
     try:
         values = np.asarray(array[...])
-    except (OSError, RuntimeError, ValueError, TypeError, KeyError) as error:
+    except READ_ERRORS as error:
         raise InputFileError(f"{name} cannot be read: {one_line(error)}") from error
     return as_strings(name, values) if values.dtype.kind in "SUT" else values
 
@@ -78,7 +78,7 @@ def _h5_dataset(file: ByteFile, inner: str | None, n_dimensions: int) -> tuple[A
         raise InputFileError(f"{file.name} is HDF5, which needs h5py: pip install hashdb[formats]") from error
     try:
         store = h5py.File(file.handle, "r")
-    except OSError as error:
+    except READ_ERRORS as error:
         file.close()
         raise InputFileError(f"{file.name} is not a readable HDF5 file: {one_line(error)}") from error
 
@@ -90,7 +90,7 @@ def _h5_dataset(file: ByteFile, inner: str | None, n_dimensions: int) -> tuple[A
         found: dict[str, Any] = {}
         try:
             store.visititems(lambda name, item: found.update({name: item}) if isinstance(item, h5py.Dataset) else None)
-        except (OSError, RuntimeError, ValueError, KeyError) as error:
+        except READ_ERRORS as error:
             raise InputFileError(f"{file.name} is damaged: {one_line(error)}") from error
         everything = {name: f"{item.shape} {item.dtype}" for name, item in found.items()}
         candidates = {name: everything[name] for name, item in found.items() if len(item.shape) == n_dimensions}
@@ -111,7 +111,7 @@ def _zarr_array(path: Path, inner: str | None, n_dimensions: int) -> tuple[Any, 
         )
     try:
         root = zarr.open(str(path), mode="r")
-    except (OSError, ValueError, KeyError) as error:
+    except READ_ERRORS as error:
         raise InputFileError(f"{path} is no readable Zarr array or group: {one_line(error)}") from error
     if isinstance(root, zarr.Array):
         if inner is not None:

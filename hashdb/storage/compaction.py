@@ -18,6 +18,8 @@ from hashdb.storage.snapshot import Segment, Snapshot
 FAN_IN = 8
 MAX_SEGMENTS = 64
 WINDOW_BYTES = 64 << 20
+# Rows that may be merged again on every retry.
+CHEAP_ROWS = 1 << 16
 
 
 @dataclass
@@ -46,10 +48,13 @@ class Merges:
     _done: dict[Hashable, Merged] = field(default_factory=dict)
     _n_done: int = 0
 
+    def has_any(self) -> bool:
+        """Whether a merge was begun before."""
+        return bool(self._done)
+
     def merge(self, work: Workspace, inputs: list[Segment]) -> SegmentEntry | None:
         """Return the entry of one segment with the rows of `inputs` that are alive; None where there are none."""
-        # first_id belongs to the key: automatic ids may come out otherwise on another head.
-        key = tuple((segment.uuid, segment.entry.first_id) for segment in inputs)
+        key = tuple(map(_key, inputs))
         merged = self._done.get(key)
         if merged is None or _came_back(merged.inputs, inputs):
             merged = self._done[key] = self._write(work, inputs)
@@ -60,6 +65,12 @@ class Merges:
         segment = Segment(unit, entry, self.plan.id_kind)
         lost = [rows for base, now in zip(merged.inputs, inputs, strict=True) if len(rows := _lost(base, now, segment))]
         return with_deletes(work, segment, np.concatenate(lost)) if lost else entry
+
+    def reusable(self, segments: list[Segment]) -> list[list[int]]:
+        """Return the merges that are written and whose inputs are all there, as indices into `segments`."""
+        at = {_key(segment): index for index, segment in enumerate(segments)}
+        keys = [key for key, merged in self._done.items() if merged.result is not None and isinstance(key, tuple)]
+        return [[at[part] for part in key] for key in keys if all(part in at for part in key)]
 
     def discard_unused(self, manifest: Manifest) -> None:
         """Remove merges that the version does not refer to."""
@@ -90,7 +101,7 @@ class Merges:
         )
         merged = Merged(inputs, OrderedWriter(work.files, work.root, plan))
         # Known from the first byte on, so that an interrupt leaves nothing.
-        self._done[("writing", merged.writer.uuid)] = merged
+        self._done[merged.writer.uuid] = merged
         sources = [segment.source() for segment in inputs]
         for window in merge_windows(sources, self._batch(first)):
             merged.writer.append_keys(window.keys)
@@ -120,6 +131,11 @@ def _gather(inputs: list[Segment], window: Window, name: str) -> np.ndarray:
     parts = [inputs[part.source].unit.gather(name, part.rows) for part in window.parts]
     joined = parts[0] if len(parts) == 1 else np.concatenate(parts)
     return joined if window.order is None else joined[window.order]
+
+
+def _key(segment: Segment) -> Hashable:
+    # first_id belongs to it: automatic ids may come out otherwise on another head.
+    return segment.uuid, segment.entry.first_id
 
 
 def _dead(segment: Segment) -> np.ndarray:
@@ -202,12 +218,31 @@ def reduce_segments(work: Workspace, head: Snapshot, change: Change, new: NewSeg
     units = {segment.uuid: segment.unit for segment in head.segments}
     units[new.uuid] = unit_of(work, new, head.id_kind)
     segments = [Segment(units[entry.uuid], entry, head.id_kind) for entry in change.segments]
-    chosen = choose_merges([(group_of(segment), segment.n_alive) for segment in segments])
+    # Large merges are written once, whatever conflicts follow: others may go on committing all the while.
+    is_retry = merges.has_any()
+    chosen = merges.reusable(segments)
+    taken = {index for indices in chosen for index in indices}
+    rest = [index for index in range(len(segments)) if index not in taken]
+    for picked in choose_merges([(group_of(segments[i]), segments[i].n_alive) for i in rest]):
+        indices = [rest[i] for i in picked]
+        if sum(segments[i].n_alive for i in indices) > CHEAP_ROWS:
+            # The new segment's automatic ids may change with the head, and with them the merge.
+            indices = [] if is_retry else [i for i in indices if segments[i].uuid != new.uuid]
+        if len(indices) > 1:
+            chosen.append(indices)
     return replace(change, segments=_merged(work, segments, chosen, merges)) if chosen else change
 
 
 def plan_compact(work: Workspace, head: Snapshot, merges: Merges) -> Change | None:
     """Merge each group into one segment without deleted rows; None where that changes nothing."""
+    chosen = merges.reusable(list(head.segments)) or _whole_groups(head)
+    if not chosen:
+        return None
+    segments = _merged(work, list(head.segments), chosen, merges)
+    return Change(segments, head.next_id, head.manifest.model, head.n_rows)
+
+
+def _whole_groups(head: Snapshot) -> list[list[int]]:
     chosen: list[list[int]] = []
     for group in dict.fromkeys(map(group_of, head.segments)):
         run: list[int] = []
@@ -219,11 +254,7 @@ def plan_compact(work: Workspace, head: Snapshot, merges: Merges) -> Change | No
                 run = []
             run.append(index)
         chosen.append(run)
-    chosen = [run for run in chosen if len(run) > 1 or head.segments[run[0]].entry.deletes]
-    if not chosen:
-        return None
-    segments = _merged(work, list(head.segments), chosen, merges)
-    return Change(segments, head.next_id, head.manifest.model, head.n_rows)
+    return [run for run in chosen if len(run) > 1 or head.segments[run[0]].entry.deletes]
 
 
 def _merged(

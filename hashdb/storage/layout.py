@@ -148,7 +148,7 @@ class ArraySpec:
 
 
 def rows_per_chunk(row_bytes: int, n_rows: int | None, chunk_bytes: int = CHUNK_BYTES) -> int:
-    """Choose how many rows a chunk holds: as few chunks as allowed, of equal rows; multiples of 64 where there are several.
+    """Choose the rows of a chunk: few chunks of equal rows, a multiple of 64 where there are several.
 
     Parameters
     ----------

@@ -134,7 +134,7 @@ class OrderedWriter:
         if plan.vectors is not None:
             dtype, dim = plan.vectors
             rows = rows_per_chunk(np.dtype(dtype).itemsize * dim, plan.n_rows, plan.sizes.chunk_bytes)
-            self._vectors = ArrayWriter(self.staging, "vectors", dtype, (dim,), rows)
+            self._vectors = ArrayWriter(self.staging, "vectors", np.dtype(dtype).name, (dim,), rows)
         self._ids = IdSink(self.staging, plan.id_kind)
 
     def append_codes(self, codes: np.ndarray) -> None:

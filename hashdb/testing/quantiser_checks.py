@@ -60,11 +60,11 @@ def check_margins(subject: Subject) -> None:
 
 
 def check_projections_unchanged(subject: Subject) -> None:
-    """Check that neither fit_quantiser nor quantise writes into the projections, and a seed gives one state."""
+    """Check that neither fit_quantiser nor quantise writes into the projections, and that a seed gives one state."""
     n_bits = subject.n_bits[0]
-    state, projections = _fitted(subject, n_bits)
+    projections = _projections(subject, n_bits)
     before = projections.copy()
-    again = _fit(subject, projections, n_bits)
+    state, again = _fit(subject, projections, n_bits), _fit(subject, before.copy(), n_bits)
     subject.target.quantise(state, projections)
     expect_equal(projections, before, "the projections were changed")
     expect(sorted(state) == sorted(again), f"two fits with one seed learned {sorted(state)} and {sorted(again)}")
@@ -75,15 +75,14 @@ def check_projections_unchanged(subject: Subject) -> None:
 def check_degenerate_projections(subject: Subject) -> None:
     """Check that degenerate projections give margins or an ArgumentError, never NaN, never a failure of the plugin."""
     n_bits = subject.n_bits[0]
-    _, projections = _fitted(subject, n_bits)
-    steps = np.round(projections)
+    projections = _projections(subject, n_bits)
     cases = {
         "all zeros": 0 * projections,
         "all rows equal": np.repeat(projections[:1], _N_ROWS, axis=0),
         "one row": projections[:1],
         "two rows": projections[:2],
         "two values": np.sign(projections),
-        "few values": steps,
+        "few values": np.round(projections),
         "all positive": np.abs(projections) + 1,
         "values of 1e18": projections * np.float32(1e18),
         "values of 1e-18": projections * np.float32(1e-18),
@@ -106,15 +105,20 @@ def _params(subject: Subject) -> dict[str, object]:
 
 
 def _fitted(subject: Subject, n_bits: int) -> tuple[State, NDArray[np.float32]]:
+    projections = _projections(subject, n_bits)
+    return _fit(subject, projections, n_bits), projections
+
+
+def _projections(subject: Subject, n_bits: int) -> NDArray[np.float32]:
     rng = np.random.default_rng([subject.seed, n_bits])
     width = subject.target.n_projections(n_bits, _params(subject))
     spread = rng.uniform(0.5, 3, width)
-    projections = (spread * rng.standard_normal((_N_ROWS, width))).astype(np.float32)
-    return _fit(subject, projections, n_bits), projections
+    return np.asarray(spread * rng.standard_normal((_N_ROWS, width)), np.float32)
 
 
 def _fit(subject: Subject, projections: NDArray[np.float32], n_bits: int) -> State:
     plugin: Plugin = subject.target
-    distances = np.linalg.norm(projections[:, None, :] - projections[None, :, :], axis=2)
+    wide = projections.astype(np.float64)
+    distances = np.linalg.norm(wide[:, None, :] - wide[None, :, :], axis=2)
     pairs = np.argwhere(np.triu(distances <= np.median(distances) / 2, 1)).astype(np.int64)
     return plugin.fit_quantiser(projections, n_bits, _params(subject), pairs, subject.seed)

@@ -14,6 +14,7 @@ from hashdb import margins
 from hashdb.errors import ArgumentError
 from hashdb_plugins._parallel import blocks, sum_over
 
+
 def mean_of(vectors: np.ndarray) -> np.ndarray:
     """Average rows in float64 and round to float32, the mean that rows are centred by ever after."""
     return vectors.mean(axis=0, dtype=np.float64).astype(np.float32)

@@ -1,7 +1,8 @@
 """Sums over blocks of rows on all processors, each with a linear algebra library of one thread.
 
-Products of narrow blocks are short, and a library that splits each of them waits for its slowest thread every time: where
-another process wants a processor too, ten times as long as the work. Threads with a run of blocks each never wait.
+Products of narrow blocks are short, and a library that splits each of them waits for its slowest thread every time:
+where another process wants a processor too, ten times as long as the work. Threads with a run of blocks each never
+wait.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ def learn_rotation(
     agreement : ndarray of float64, shape (at most n_iterations,)
         tr(R' V'B) after each iteration; it rises.
     """
-    n, k = projections.shape
+    k = projections.shape[1]
     rotation = np.linalg.qr(np.random.default_rng(seed).standard_normal((k, k)))[0]
     agreement: list[float] = []
     for iteration in range(n_iterations):

@@ -81,6 +81,13 @@ def test_ids_from_stdin(monkeypatch):
     assert read_ids("-", format="text").tolist() == [3, 4]
 
 
+def test_stdin_is_read_where_the_folder_cannot_be_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", Stdin(npy_bytes(MATRIX)))
+    monkeypatch.setattr(files.os, "access", lambda folder, mode: folder != tmp_path)
+    with open_vectors("-", format="npy", spool_near=tmp_path) as source:
+        assert source.n_rows == 23
+
+
 def test_pipes_by_name_are_spooled(tmp_path):
     os.mkfifo(tmp_path / "pipe.npy")
     writer = threading.Thread(target=(tmp_path / "pipe.npy").write_bytes, args=(npy_bytes(MATRIX),))

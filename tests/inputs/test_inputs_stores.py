@@ -13,7 +13,7 @@ from hashdb.inputs import open_vectors, read_ids, read_labels
 MATRIX = np.random.default_rng(0).standard_normal((23, 5))
 
 
-def check(source, expected):
+def check_rows(source, expected):
     with source:
         assert source.n_rows == len(expected)
         parts = list(source.batches(7))
@@ -25,10 +25,10 @@ def test_mat_picks_the_only_matrix_or_the_one_named(tmp_path):
     from scipy.io import savemat
 
     savemat(tmp_path / "a.mat", {"I_tr": MATRIX, "L": np.arange(23)[:, None]})
-    check(open_vectors(tmp_path / "a.mat"), MATRIX)
+    check_rows(open_vectors(tmp_path / "a.mat"), MATRIX)
     assert read_labels(tmp_path / "a.mat").tolist() == list(range(23))
     savemat(tmp_path / "b.mat", {"I_tr": MATRIX, "T_tr": MATRIX[:, :2], "ids": np.arange(23.0)}, do_compression=True)
-    check(open_vectors(f"{tmp_path}/b.mat::T_tr"), MATRIX[:, :2])
+    check_rows(open_vectors(f"{tmp_path}/b.mat::T_tr"), MATRIX[:, :2])
     assert read_ids(f"{tmp_path}/b.mat::ids").tolist() == list(range(23))
     with pytest.raises(InputFileError, match=r"more than one matrix of vectors: I_tr \(23, 5\) double, T_tr"):
         open_vectors(tmp_path / "b.mat")
@@ -44,7 +44,7 @@ def test_mat_cells_are_named_as_in_matlab(tmp_path):
     names = np.empty((2, 1), object)
     names[:, 0] = ["art", "music"]
     savemat(tmp_path / "a.mat", {"X": cells, "names": names})
-    check(open_vectors(f"{tmp_path}/a.mat::X{{2}}"), MATRIX[:, :3])
+    check_rows(open_vectors(f"{tmp_path}/a.mat::X{{2}}"), MATRIX[:, :3])
     assert read_ids(f"{tmp_path}/a.mat::names") == ["art", "music"]
     with pytest.raises(InputFileError, match=r"X\{1\} \(23, 5\) float64, X\{2\}"):
         open_vectors(tmp_path / "a.mat")
@@ -56,7 +56,7 @@ def test_sparse_mat_matrices_come_dense_in_batches(tmp_path):
 
     dense = np.where(MATRIX > 0, MATRIX, 0)
     savemat(tmp_path / "a.mat", {"fea": csc_matrix(dense)})
-    check(open_vectors(tmp_path / "a.mat"), dense)
+    check_rows(open_vectors(tmp_path / "a.mat"), dense)
 
 
 def test_mat_files_that_cannot_be_read(tmp_path):
@@ -85,12 +85,12 @@ def test_zarr_arrays_and_groups(tmp_path):
 
     array = zarr.create_array(tmp_path / "a.zarr", shape=MATRIX.shape, dtype="f8", chunks=(10, 5))
     array[:] = MATRIX
-    check(open_vectors(tmp_path / "a.zarr"), MATRIX)
+    check_rows(open_vectors(tmp_path / "a.zarr"), MATRIX)
     group = zarr.create_group(tmp_path / "b.zarr")
     group.create_array("obsm/x", data=MATRIX)
     group.create_array("obsm/y", data=MATRIX[:, :2])
     group.create_array("ids", data=np.arange(23))
-    check(open_vectors(f"{tmp_path}/b.zarr::obsm/y"), MATRIX[:, :2])
+    check_rows(open_vectors(f"{tmp_path}/b.zarr::obsm/y"), MATRIX[:, :2])
     assert read_ids(tmp_path / "b.zarr").tolist() == list(range(23))
     with pytest.raises(InputFileError, match=r"more than one array that fits: .*obsm/"):
         open_vectors(tmp_path / "b.zarr")
@@ -111,9 +111,9 @@ def test_h5_datasets(tmp_path):
         store["ids"] = np.arange(23)
         store["names"] = [f"card {n}" for n in range(23)]
         store["codes"] = ["00ff10a2"] * 23
-    check(open_vectors(tmp_path / "a.h5"), MATRIX)
-    check(open_vectors(f"{tmp_path}/a.h5::train"), MATRIX)
-    check(open_vectors(f"{tmp_path}/a.h5::codes"), np.array(["00ff10a2"] * 23, dtype=object))
+    check_rows(open_vectors(tmp_path / "a.h5"), MATRIX)
+    check_rows(open_vectors(f"{tmp_path}/a.h5::train"), MATRIX)
+    check_rows(open_vectors(f"{tmp_path}/a.h5::codes"), np.array(["00ff10a2"] * 23, dtype=object))
     assert read_ids(f"{tmp_path}/a.h5::ids").tolist() == list(range(23))
     assert read_ids(f"{tmp_path}/a.h5::names")[:2] == ["card 0", "card 1"]
     with pytest.raises(InputFileError, match=r"has no 'tain'.*did you mean 'train'"):
@@ -137,9 +137,9 @@ def test_parquet_columns(tmp_path):
     }
     pq.write_table(pa.table(columns), tmp_path / "a.parquet", row_group_size=6)
     for name in ("fixed", "lists"):
-        check(open_vectors(f"{tmp_path}/a.parquet::{name}"), MATRIX)
-    check(open_vectors(f"{tmp_path}/a.parquet::code"), np.array([[n, 255 - n] for n in range(23)], np.uint8))
-    check(open_vectors(f"{tmp_path}/a.parquet::hash"), np.array([f"{n:08x}" for n in range(23)], dtype=object))
+        check_rows(open_vectors(f"{tmp_path}/a.parquet::{name}"), MATRIX)
+    check_rows(open_vectors(f"{tmp_path}/a.parquet::code"), np.array([[n, 255 - n] for n in range(23)], np.uint8))
+    check_rows(open_vectors(f"{tmp_path}/a.parquet::hash"), np.array([f"{n:08x}" for n in range(23)], dtype=object))
     assert read_ids(f"{tmp_path}/a.parquet::id").tolist() == list(range(23))
     assert read_ids(f"{tmp_path}/a.parquet::hash")[0] == "00000000"
     with pytest.raises(InputFileError, match=r"different lengths"):

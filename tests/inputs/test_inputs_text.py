@@ -158,7 +158,7 @@ def test_csv_is_read_as_the_standard_library_does(tmp_path_factory, rows):
 
 def test_binary_and_foreign_encodings_are_refused(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"1 2\n\xff\xff\n")
-    with pytest.raises(InputFileError, match=r"not UTF-8 text within lines 1 to 2"):
+    with pytest.raises(InputFileError, match=r"line 2 is not UTF-8 text: invalid start byte"):
         whole(tmp_path / "a.txt")
     (tmp_path / "b.txt").write_text("1 2\n", encoding="utf-16")
     with pytest.raises(InputFileError, match=r"UTF-16 text: expected UTF-8"):

@@ -36,6 +36,10 @@ def describe():
 """
 
 
+def fit_takes(arguments: str) -> str:
+    return FIT.replace("(vectors, n_bits)", f"({arguments})")
+
+
 def test_names_are_listed_without_importing_any_plugin() -> None:
     code = "import sys\nfrom hashdb import registry\nprint(registry.names())\nprint('hashdb_plugins' in sys.modules)"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split(
@@ -158,10 +162,10 @@ def test_an_object_in_a_module_can_be_the_plugin(install) -> None:
         (describe(params="(hashdb.Param('a', list, 1),)") + FIT, "type int, float, str or bool"),
         (describe(params="(hashdb.Param('a', int, 5, 0, 3),)") + FIT, "default 5 to be int from 0 to 3"),
         (describe(params="(hashdb.Param('a', int, 1, 0, 3, grid=(9,)),)") + FIT, "grid 9"),
-        (describe() + FIT.replace("(vectors, n_bits)", "(vectors, n_bits, rate)"), "rate"),
-        (describe() + FIT.replace("(vectors, n_bits)", "(vectors, n_bits, seed=3)"), "fit takes seed=3, expected plain arguments"),
-        (describe() + FIT.replace("(vectors, n_bits)", "(vectors, n_bits, **others)"), r"\*\*others"),
-        (describe() + FIT.replace("(vectors, n_bits)", "(*, vectors, n_bits)"), "expected plain arguments|positional"),
+        (describe() + fit_takes("vectors, n_bits, rate"), "rate"),
+        (describe() + fit_takes("vectors, n_bits, seed=3"), "fit takes seed=3, expected plain arguments"),
+        (describe() + fit_takes("vectors, n_bits, **others"), r"\*\*others"),
+        (describe() + fit_takes("*, vectors, n_bits"), "expected plain arguments|positional"),
         (describe() + FIT.replace("def fit", "def fitt"), "unknown hook 'fitt'"),
         (describe() + FIT.replace("@hashdb.hookimpl\ndef encode", "def encode"), "encode is defined but not marked"),
         (describe() + FIT.split("@hashdb.hookimpl\ndef encode")[0], "needs encode or project"),

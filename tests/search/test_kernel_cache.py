@@ -50,17 +50,44 @@ def filled(tmp_path_factory):
     return folder
 
 
+TINY = """
+    import sys
+    import numpy as np
+    from numba import types
+    from hashdb.search.kernels.compile import kernel, words
+
+    @kernel(types.int64(words(1)), types.int64(words(2)))
+    def total(codes):
+        return int(codes.sum()) * 10 + codes.ndim
+
+    print(total(np.arange(4, dtype=np.uint64)), total(np.ones((2, 3), np.uint64)))
+"""
+
+
+@pytest.fixture(scope="module")
+def script(tmp_path_factory):
+    """A small program with one kernel, in its own folder, whose cache has been filled."""
+    folder = tmp_path_factory.mktemp("program")
+    path = folder / "program.py"
+    path.write_text(textwrap.dedent(TINY))
+    check_program(path)
+    return path
+
+
+def check_program(path):
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(path)],
+        env={**os.environ, "NUMBA_CACHE_DIR": str(path.parent / "cache")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "61 62\n", "")
+
+
 def files_of(folder, kind):
     return {path: path.read_bytes() for path in folder.rglob(f"*.{kind}")}
-
-
-@pytest.fixture
-def restored(filled):
-    """The filled cache, put back as it was after a test has damaged it."""
-    before = {**files_of(filled, "nbi"), **files_of(filled, "nbc")}
-    yield filled
-    for path, content in before.items():
-        path.write_bytes(content)
 
 
 def test_small_work_loads_no_compiler(tmp_path):
@@ -77,8 +104,10 @@ def test_second_process_takes_the_code_from_the_cache(filled):
 
 @pytest.mark.parametrize("kind", ["nbi", "nbc"])
 @pytest.mark.parametrize("damage", ["empty", "truncated", "flipped", "garbage"])
-def test_damaged_cache_is_compiled_over(restored, kind, damage):
-    for path, content in files_of(restored, kind).items():
+def test_damaged_cache_is_compiled_over(script, kind, damage):
+    files = files_of(script.parent, kind)
+    assert files
+    for path, content in files.items():
         middle = len(content) // 2
         path.write_bytes(
             {
@@ -88,15 +117,27 @@ def test_damaged_cache_is_compiled_over(restored, kind, damage):
                 "garbage": b"\x80\x05no cache at all",
             }[damage]
         )
-    check_answer(ask(restored, "kernels"), numba=True)
+    damaged = files_of(script.parent, kind)
+    check_program(script)
+    repaired = files_of(script.parent, kind)
+    assert all(repaired[path] != content for path, content in damaged.items())
 
 
-def test_code_of_another_signature_under_the_right_name_is_not_run(restored):
-    files = files_of(restored, "nbc")
-    contents = list(files.values())
-    for path, other in zip(files, contents[1:] + contents[:1], strict=True):
+def test_code_of_another_signature_under_the_right_name_is_not_run(script):
+    files = files_of(script.parent, "nbc")
+    assert len(files) == 2
+    for path, other in zip(files, reversed(files.values()), strict=True):
         path.write_bytes(other)
-    check_answer(ask(restored, "kernels"), numba=True)
+    check_program(script)
+
+
+def test_changed_helper_module_outdates_the_cache(script):
+    before = {path: path.stat().st_mtime_ns for path in script.parent.rglob("*.nbc")}
+    check_program(script)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    (script.parent / "helper.py").write_text("# a kernel may call what stands here\n")
+    check_program(script)
+    assert all(path.stat().st_mtime_ns > stamp for path, stamp in before.items())
 
 
 def test_no_folder_to_write_the_cache_is_no_failure(tmp_path):

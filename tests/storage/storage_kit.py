@@ -1,6 +1,7 @@
 """What the storage tests share: makers of indexes, an independent reader, and file layers that fail."""
 
 import errno
+import itertools
 import json
 import os
 from collections.abc import Callable
@@ -81,7 +82,7 @@ def raw_content(path, version=None):
             ids = segment["ids"][:].tolist()
         elif "id_bytes" in segment:
             data, offsets = segment["id_bytes"][:].tobytes(), segment["id_offsets"][:]
-            ids = [data[start:stop].decode() for start, stop in zip(offsets[:-1], offsets[1:], strict=True)]
+            ids = [data[start:stop].decode() for start, stop in itertools.pairwise(offsets)]
         else:
             ids = list(range(entry["first_id"], entry["first_id"] + entry["n"]))
         dead = {row for lists in entry["deletes"] for row in group[f"deletes/{lists['uuid']}/rows"][:].tolist()}
@@ -103,6 +104,16 @@ def tree(path):
     return {str(file.relative_to(path)): file.read_bytes() for file in sorted(Path(path).rglob("*")) if file.is_file()}
 
 
+class Unsynced(Files):
+    """Flushes nothing, for tests of what is written rather than when it is safe."""
+
+    def fsync(self, handle):
+        """Do nothing."""
+
+    def fsync_folder(self, path):
+        """Do nothing."""
+
+
 class Crash(BaseException):
     """The process died here."""
 
@@ -119,6 +130,7 @@ class Watched(Files):
         self.error = error or (lambda: OSError(errno.EIO, os.strerror(errno.EIO)))
         self.after = after
         self.dead = False
+        self.locks: list[int] = []
 
     def count(self, *names):
         return sum(self.log.count(name) for name in names)
@@ -130,9 +142,13 @@ def _watch(name):
             raise Crash
         self.log.append(name)
         hit = self.fail_at is not None and len(self.log) - 1 == self.fail_at
+        if name == "close" and args[0] in self.locks:
+            self.locks.remove(args[0])
         if hit and not self.after:
             self._fail()
         result = getattr(Files, name)(self, *args)
+        if name == "lock_folder":
+            self.locks.append(result)
         if hit:
             self._fail()
         return result

@@ -47,7 +47,7 @@ def project_rows(x: Any, w: Any, mean: Any, offset: Any, out: Any, left: Any, st
     """
     dim, m = w.shape
     largest = np.float32(LARGEST)
-    # Allocated here, for then the compiler knows that they overlap no argument: passed in, the loop takes twice as long.
+    # Allocated here, for then the compiler knows that they overlap no argument; passed in, they cost twice the time.
     z = np.empty((TILE_ROWS, dim), np.float64)
     sums = np.empty((TILE_ROWS, m), np.float64)
     for first in range(start, stop, TILE_ROWS):

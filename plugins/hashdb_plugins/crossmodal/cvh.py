@@ -1,19 +1,20 @@
 """Cross-view hashing (CVH), the canonical case: items of two modalities paired one to one.
 
-S. Kumar, R. Udupa: Learning Hash Functions for Cross-View Similarity Search. Proceedings of the 22nd International Joint
-Conference on Artificial Intelligence (IJCAI), 2011. Where all that is known of similarity is which item of one view
-belongs to which of the other, the paper's relaxed problem is canonical correlation analysis. With C the covariances of and
-between the centred views x and y:
+S. Kumar, R. Udupa: Learning Hash Functions for Cross-View Similarity Search. Proceedings of the 22nd International
+Joint Conference on Artificial Intelligence (IJCAI), 2011. Where all that is known of similarity is which item of one
+view belongs to which of the other, the paper's relaxed problem is canonical correlation analysis. With C the
+covariances of and between the centred views x and y:
 
     (1)  C_xy (C_y + ε_y I)^-1 C_yx w_x = ρ^2 (C_x + ε_x I) w_x
     (2)  w_y = (C_y + ε_y I)^-1 C_yx w_x / ρ
     (3)  bit_k(x) = [w_xk · (x - μ_x) > 0],   bit_k(y) = [w_yk · (y - μ_y) > 0]
 
-by falling ρ. Only r = min(dim_x, dim_y) pairs of directions have a ρ above 0. Bits beyond r are allowed, as in the authors'
-experiments and everyone's after them, and are noise across the views: (1) gives the wider view arbitrary directions of its
-null space there, and (2) divides rounding by rounding. Here the wider view takes its null directions too, while the
-narrower one, and the wider one beyond its dimension, takes random directions of equal variance from the seed. Retrieval
-across views gets worse with such bits: ask for at most r. ``correlations`` in the state is the ρ of every bit, 0 beyond.
+by falling ρ. Only r = min(dim_x, dim_y) pairs of directions have a ρ above 0. Bits beyond r are allowed, as in the
+authors' experiments and everyone's after them, and are noise across the views: (1) gives the wider view arbitrary
+directions of its null space there, and (2) divides rounding by rounding. Here the wider view takes its null directions
+too, while the narrower one, and the wider one beyond its dimension, takes random directions of equal variance from the
+seed. Retrieval across views gets worse with such bits: ask for at most r. ``correlations`` in the state is the ρ of
+every bit, 0 beyond.
 
 Cost: fit n (dim_x + dim_y)^2 + dim_x^3 + dim_y^3, memory (dim_x + dim_y)^2 doubles; encode n dim n_bits.
 
@@ -60,9 +61,7 @@ def describe() -> MethodInfo:
 
 
 @hookimpl
-def fit(
-    vectors: Mapping[str, np.ndarray], n_bits: int, params: dict[str, Any], seed: int
-) -> dict[str, np.ndarray]:
+def fit(vectors: Mapping[str, np.ndarray], n_bits: int, params: dict[str, Any], seed: int) -> dict[str, np.ndarray]:
     """Find the pairs of canonical directions."""
     if len(vectors) != 2:
         raise ArgumentError(f"cvh takes two modalities, got {len(vectors)}: {', '.join(vectors)}")

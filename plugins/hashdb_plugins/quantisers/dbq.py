@@ -4,8 +4,8 @@ W. Kong, W.-J. Li: Double-Bit Quantization for Hashing. Proceedings of the 26th 
 Intelligence, 2012.
 
 Each projection is cut at a ≤ b into S_0 = {p ≤ a}, S_1 = {a < p ≤ b}, S_2 = {p > b}, coded 01, 00, 10: neighbouring
-regions are at Hamming distance 1, the outer two at 2. The thresholds minimise the squared error about the means μ_0, 0, μ_2
-of the regions, that is, they maximise
+regions are at Hamming distance 1, the outer two at 2. The thresholds minimise the squared error about the means μ_0,
+0, μ_2 of the regions, that is, they maximise
 
     (1)  F(a, b) = n_0 μ_0^2 + n_2 μ_2^2 = (Σ_{S_0} p)^2 / |S_0| + (Σ_{S_2} p)^2 / |S_2|
 

@@ -1,7 +1,7 @@
 """Single-bit quantisation (SBQ): one threshold a projection, at 0.
 
-The quantisation of every early method; named so in W. Kong, W.-J. Li: Double-Bit Quantization for Hashing. Proceedings of
-the 26th AAAI Conference on Artificial Intelligence, 2012, section 2.
+The quantisation of every early method; named so in W. Kong, W.-J. Li: Double-Bit Quantization for Hashing. Proceedings
+of the 26th AAAI Conference on Artificial Intelligence, 2012, section 2.
 
     (1)  bit_k(x) = [p_k(x) > 0],   p_k the k-th projection
 

@@ -1,8 +1,8 @@
 """Iterative quantisation on canonical correlation analysis with labels (ITQ-CCA, CCA-ITQ).
 
-Y. Gong, S. Lazebnik, A. Gordo, F. Perronnin: Iterative Quantization: A Procrustean Approach to Learning Binary Codes for
-Large-Scale Image Retrieval. IEEE Transactions on Pattern Analysis and Machine Intelligence 35(12), 2013, section 3.2;
-first in Y. Gong, S. Lazebnik, CVPR 2011.
+Y. Gong, S. Lazebnik, A. Gordo, F. Perronnin: Iterative Quantization: A Procrustean Approach to Learning Binary Codes
+for Large-Scale Image Retrieval. IEEE Transactions on Pattern Analysis and Machine Intelligence 35(12), 2013, section
+3.2; first in Y. Gong, S. Lazebnik, CVPR 2011.
 
 With X the centred vectors, Y the centred label indicators, C the covariances of and between them:
 
@@ -12,8 +12,8 @@ With X the centred vectors, Y the centred label indicators, C the covariances of
     (4)  bit(x) = [R' P' (x - μ) > 0]
 
 Labels of c classes give at most c - 1 correlations above 0 (c where rows may have several labels). With more bits than
-that, the columns of P beyond are zero, as they are in the authors' code, and the rotation spreads what there is over all
-bits. Rows without a label are left out.
+that, the columns of P beyond are zero, as they are in the authors' code, and the rotation spreads what there is over
+all bits. Rows without a label are left out.
 
 Cost: fit n (dim + c)^2 + dim^3 + c^3, then n n_bits^2 + n_bits^3 for each of the iterations; memory (dim + c)^2 doubles
 and n n_bits floats; encode n dim n_bits. At most dim bits, at most 10,000 classes. ``history`` in the state is the
@@ -48,7 +48,7 @@ def describe() -> MethodInfo:
         paper="Gong, Lazebnik, Gordo, Perronnin, Iterative Quantization, IEEE TPAMI 35(12)",
         year=2013,
         params=(
-            Param("iterations", int, 50, minimum=1, maximum=1000, grid=(20, 50, 100), help="turns of signs and rotation"),
+            Param("iterations", int, 50, minimum=1, maximum=1000, grid=(20, 50, 100), help="turns of signs, rotation"),
             Param(
                 "regularisation",
                 float,
@@ -91,9 +91,7 @@ def fit(
     correlations = np.zeros(n_dim)
     correlations[: len(found)] = found
     scaled = directions[:, :n_bits] * correlations[:n_bits]
-    weights, history = rotate(
-        vectors, mean, scaled, joint[:n_dim, :n_dim], params["iterations"], seed, progress
-    )
+    weights, history = rotate(vectors, mean, scaled, joint[:n_dim, :n_dim], params["iterations"], seed, progress)
     return _linear.state_of(mean, weights) | {"history": history, "correlations": correlations[:n_bits]}
 
 
@@ -109,10 +107,8 @@ def project(state: dict[str, np.ndarray], vectors: np.ndarray) -> np.ndarray:
     return _linear.project(state, vectors)
 
 
-def _labelled(
-    vectors: np.ndarray, labels: np.ndarray
-) -> tuple[np.ndarray, Callable[[slice], np.ndarray], int]:
-    """Give the labelled rows, a function that makes their label indicators block by block, and the number of classes."""
+def _labelled(vectors: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, Callable[[slice], np.ndarray], int]:
+    """Give the labelled rows, a function that makes a block of their label indicators, and the number of classes."""
     known = labels.any(axis=1) if labels.ndim == 2 else labels >= 0
     if not known.all():
         vectors, labels = vectors[known], labels[known]
@@ -123,7 +119,7 @@ def _labelled(
         classes, labels = np.unique(labels, return_inverse=True)
         n_classes = len(classes)
     if n_classes < 2:
-        raise ArgumentError(f"itq-cca learns from the difference of classes: the labels have {n_classes}, expected 2 or more")
+        raise ArgumentError(f"the labels have {n_classes} class, expected 2 or more for itq-cca to tell apart")
     if n_classes > _MAX_CLASSES:
         raise ArgumentError(f"the labels have {n_classes} classes, expected at most {_MAX_CLASSES} for itq-cca")
 

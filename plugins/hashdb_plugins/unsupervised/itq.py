@@ -1,8 +1,8 @@
 """Iterative quantisation (ITQ).
 
-Y. Gong, S. Lazebnik: Iterative Quantization: A Procrustean Approach to Learning Binary Codes. IEEE Conference on Computer
-Vision and Pattern Recognition (CVPR), 2011. Extended: Y. Gong, S. Lazebnik, A. Gordo, F. Perronnin, IEEE Transactions on
-Pattern Analysis and Machine Intelligence 35(12), 2013.
+Y. Gong, S. Lazebnik: Iterative Quantization: A Procrustean Approach to Learning Binary Codes. IEEE Conference on
+Computer Vision and Pattern Recognition (CVPR), 2011. Extended: Y. Gong, S. Lazebnik, A. Gordo, F. Perronnin, IEEE
+Transactions on Pattern Analysis and Machine Intelligence 35(12), 2013.
 
 With V = (X - μ) P the projections on the n_bits principal directions P, find an orthogonal R and B in {-1, 1} that
 minimise
@@ -18,8 +18,9 @@ Both turns lower Q or leave it. The first R is a random rotation.
 
     (4)  bit(x) = [R' P' (x - μ) > 0]
 
-Cost: fit n dim^2 + dim^3 for P, then n n_bits^2 + n_bits^3 for each of the iterations; memory dim^2 and n n_bits floats.
-Encode n dim n_bits, P R being one matrix. At most dim bits. ``history`` in the state is Q after each iteration.
+Cost: fit n dim^2 + dim^3 for P, then n n_bits^2 + n_bits^3 for each of the iterations; memory dim^2 and n n_bits
+floats. Encode n dim n_bits, P R being one matrix. At most dim bits. ``history`` in the state is Q after each
+iteration.
 
 Differs from the paper: nothing. It stops before ``iterations`` where Q does not fall any more.
 """
@@ -45,7 +46,7 @@ def describe() -> MethodInfo:
         paper="Gong, Lazebnik, Iterative Quantization: A Procrustean Approach to Learning Binary Codes, CVPR",
         year=2011,
         params=(
-            Param("iterations", int, 50, minimum=1, maximum=1000, grid=(20, 50, 100), help="turns of signs and rotation"),
+            Param("iterations", int, 50, minimum=1, maximum=1000, grid=(20, 50, 100), help="turns of signs, rotation"),
         ),
         max_bits=None,
         default_train=100_000,

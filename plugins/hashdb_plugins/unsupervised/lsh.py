@@ -1,8 +1,8 @@
 """Sign random projections (LSH).
 
 M. S. Charikar: Similarity Estimation Techniques from Rounding Algorithms. Proceedings of the 34th ACM Symposium on
-Theory of Computing (STOC), 2002, section 3; after M. X. Goemans, D. P. Williamson: Improved Approximation Algorithms for
-Maximum Cut and Satisfiability Problems Using Semidefinite Programming. Journal of the ACM 42(6), 1995.
+Theory of Computing (STOC), 2002, section 3; after M. X. Goemans, D. P. Williamson: Improved Approximation Algorithms
+for Maximum Cut and Satisfiability Problems Using Semidefinite Programming. Journal of the ACM 42(6), 1995.
 
     (1)  w_k ~ N(0, I),                        k = 1 … n_bits
     (2)  bit_k(x) = [w_k · (x - μ) > 0],       μ the mean of the training rows

@@ -10,11 +10,12 @@ Duplicate Detection for Web Image Search. IEEE International Conference on Multi
 
 Cost: fit n dim^2 + dim^3, memory dim^2; encode n dim n_bits. At most dim bits.
 
-Where the data have fewer directions than bits (constant or repeated columns, fewer rows than bits), the remaining w_k are
-an orthonormal basis of the directions in which they do not vary: their bits carry only rounding of the mean, the same
-for the same row always.
+Where the data have fewer directions than bits (constant or repeated columns, fewer rows than bits), the remaining w_k
+are an orthonormal basis of the directions in which they do not vary: their bits carry only rounding of the mean, the
+same for the same row always.
 
-Differs from the paper: nothing. The sign of an eigenvector, which (2) leaves open, makes its largest component positive.
+Differs from the paper: nothing. The sign of an eigenvector, which (2) leaves open, makes its largest component
+positive.
 """
 
 from __future__ import annotations
