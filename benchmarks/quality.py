@@ -1,7 +1,7 @@
 """Quality of the codes on real data: the tables of docs/results.md.
 
 Recall is measured against the exact neighbours that come with the data, precision by label. The survey's protocol
-(splits, mean average precision, repeats with significance) is not in here.
+(splits, mean average precision, repeats with significance) is not in here: ``python -m benchmarks.quality [PART]…``.
 """
 
 from __future__ import annotations
@@ -168,13 +168,26 @@ def _recall(ids: Any, exact: Any) -> float:
     return float(np.mean(hits)) / exact.shape[1]
 
 
-def main(argv: list[str] | None = None) -> dict[str, str]:
-    """Run the parts named, or all; return a table each."""
+def write(tables: dict[str, str]) -> None:
+    """Put tables between their marks in docs/results.md."""
+    page = Path(__file__).parent.parent / "docs" / "results.md"
+    text = page.read_text(encoding="utf-8")
+    for name, made in tables.items():
+        before, rest = text.split(f"<!-- part: {name} -->\n")
+        text = f"{before}<!-- part: {name} -->\n{made}\n<!-- end -->{rest.split('<!-- end -->', 1)[1]}"
+    page.write_text(text, encoding="utf-8")
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the parts named, or all, and write their tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=list(PARTS))
-    return {name: PARTS[name]() for name in parser.parse_args(argv).parts}
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    chosen = parser.parse_args(argv).parts or list(PARTS)
+    unknown = set(chosen) - set(PARTS)
+    if unknown:
+        parser.error(f"no part {sorted(unknown)[0]!r}, expected {', '.join(PARTS)}")
+    write({name: PARTS[name]() for name in chosen})
 
 
 if __name__ == "__main__":
-    for title, text in main().items():
-        print(f"\n## {title}\n\n{text}")
+    main()

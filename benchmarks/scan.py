@@ -1,7 +1,7 @@
 """The exact scan beside FAISS ``IndexBinaryFlat`` and NumPy's ``bitwise_count``, with equal threads.
 
-``python -m benchmarks.scan`` makes the figures of the documentation, ``--quick`` a trial of seconds. Codes are uniformly
-random, the lists of k = 100 are computed in full by all three, and their distances are compared before times are taken.
+``python -m benchmarks.scan`` makes the figures of the documentation, ``--quick`` a trial of seconds. Codes are random,
+uniform; all three compute the full lists of k neighbours, whose distances are compared before times are taken.
 NumPy has no threads of its own: its queries are spread over ours.
 """
 

@@ -79,12 +79,15 @@ def fit(
     >>> fit(vectors, "pcah", 8).encode(vectors).shape
     (200, 1)
     """
-    task = _Task.plan(method, n_bits, quantiser, params, seed, normalise)
+    return _fit(_Task.plan(method, n_bits, quantiser, params, seed, normalise), vectors, labels, progress)
+
+
+def _fit(task: _Task, vectors: Any, labels: Any, progress: Progress | None) -> Model:
     rows = checks.training_rows(vectors, task.method.info)
     n_train = len(next(iter(rows.values())))
     task.check_bits(rows)
     checked_labels = task.check_labels(labels, n_train)
-    prepared = {name: _normalised(part, normalise) for name, part in rows.items()}
+    prepared = {name: _normalised(part, task.normalise) for name, part in rows.items()}
     state = task.method.fit(
         prepared if task.method.info.is_paired else prepared[""],
         task.n_projections,
@@ -107,7 +110,7 @@ def fit(
         n_projections=task.n_projections,
         n_stored_bits=n_stored_bits,
         seed=task.seed,
-        normalise=normalise,
+        normalise=task.normalise,
         modalities=tuple(rows) if info.is_paired else None,
         dims={name: part.shape[1] for name, part in rows.items()},
         input=info.input,
@@ -232,12 +235,7 @@ def _frozen(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _normalised(rows: NDArray[Any], normalise: str) -> NDArray[Any]:
-    if normalise == "none":
-        return rows
-    scaled = np.empty_like(rows)
-    for start, stop in _blocks(*rows.shape):
-        scaled[start:stop] = checks.l2_normalise(rows[start:stop])
-    return scaled
+    return checks.l2_normalise(rows) if normalise == "l2" else rows
 
 
 def _blocks(n_rows: int, dim: int) -> Iterator[tuple[int, int]]:

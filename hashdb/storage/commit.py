@@ -130,7 +130,7 @@ def crc32c(data: np.ndarray | memoryview | bytes, crc: int = 0) -> int:
 def storage_error(error: OSError, doing: str) -> StorageError:
     """Build the :class:`StorageError` that tells why `doing` failed."""
     reason = _REASONS.get(error.errno or 0) or (error.strerror or str(error)).lower()
-    where = f" at {error.filename}" if error.filename else ""
+    where = f" at {error.filename}" if error.filename and str(error.filename) not in doing else ""
     result = StorageError(f"cannot {doing}{where}: {reason}")
     result.errno, result.filename = error.errno, error.filename
     return result

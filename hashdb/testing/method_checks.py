@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import tempfile
 import warnings
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,15 +16,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hashdb.codes import MAX_BITS, n_words_of, unpack
+from hashdb.codes import MAX_BITS, n_words_of
 from hashdb.errors import ArgumentError
 from hashdb.hookspecs import Param
 from hashdb.model import Model
 from hashdb.storage.store import Store
 from hashdb.testing.expect import expect, expect_equal, expect_refused, works_or_refuses
-from hashdb.testing.planted import N_CLUSTERS, at_thresholds, degenerate
+from hashdb.testing.planted import N_CLUSTERS, Data, at_thresholds, degenerate
 from hashdb.testing.subject import Subject, bits_of, modalities_of
 
+_N_SINGLE = 60
 _LIFT = 0.15  # precision above chance that clusters far apart must give
 
 
@@ -76,51 +79,41 @@ def check_input_unchanged(subject: Subject) -> None:
 
 def check_encode_is_sign_of_project(subject: Subject) -> None:
     """Check that a bit is set exactly where its margin is above 0, also on thresholds."""
-    for n_bits in subject.n_bits:
-        model, _ = subject.fitted(n_bits)
+    for model, data in subject.fitted_narrow_and_wide():
         if model.has_project:
             for modality in modalities_of(model):
-                rows = _hard_rows(subject, model, modality)
+                rows = _hard_rows(model, data, modality)
                 bits, margins = bits_of(model, rows, modality), model.project(rows, modality)
-                expect_equal(bits, margins > 0, f"{n_bits} bits: encode is not project > 0")
+                expect_equal(bits, margins > 0, f"{_of(model)}: encode is not project > 0")
 
 
 def check_row_independence(subject: Subject) -> None:
     """Check that a row's code and margins are its own, whatever else is in the batch; rows on thresholds included."""
-    for n_bits in subject.n_bits:
-        model, _ = subject.fitted(n_bits)
+    for model, data in subject.fitted_narrow_and_wide():
         for modality in modalities_of(model):
-            rows = _hard_rows(subject, model, modality)
-            shuffled = np.random.default_rng(subject.seed).permutation(len(rows))
+            rows = _hard_rows(model, data, modality)
             for what, function in _outputs(model):
-                whole = function(rows, modality)
-                for size in (7, 64, 333):
-                    parts = [function(rows[first : first + size], modality) for first in range(0, len(rows), size)]
-                    expect_equal(np.concatenate(parts), whole, f"{what} of {n_bits} bits in batches of {size} rows")
-                single = np.concatenate([function(rows[row : row + 1], modality) for row in shuffled[:100]])
-                expect_equal(single, whole[shuffled[:100]], f"{what} of {n_bits} bits row by row")
-                expect_equal(function(rows[shuffled], modality), whole[shuffled], f"{what} of shuffled rows")
-                many = function(np.tile(rows, (6, 1)), modality)
-                expect_equal(many, np.tile(whole, (6, 1)), f"{what} of {n_bits} bits in a batch six times as large")
+                _expect_own(partial(function, modality=modality), rows, f"{what}, {_of(model)}", subject.seed)
 
 
 def check_threads(subject: Subject) -> None:
     """Check that threads of ours and of the linear algebra library change nothing."""
-    model, _ = subject.fitted()
-    for modality in modalities_of(model):
-        rows = np.tile(_hard_rows(subject, model, modality), (4, 1))
-        for what, function in _outputs(model):
-            whole = function(rows, modality)
-            with ThreadPoolExecutor(4) as pool:
-                futures = [pool.submit(function, rows, modality) for _ in range(8)]
-            for future in futures:
-                expect_equal(future.result(), whole, f"{what} in 4 threads at once")
-            # Not one of the core's dependencies; scikit-learn usually brings it.
-            if find_spec("threadpoolctl"):
-                limits = import_module("threadpoolctl").threadpool_limits
-                for n_threads in (1, 2, 4):
-                    with limits(n_threads):
-                        expect_equal(function(rows, modality), whole, f"{what} with {n_threads} BLAS threads")
+    for model, data in subject.fitted_narrow_and_wide():
+        for modality in modalities_of(model):
+            rows = np.tile(_hard_rows(model, data, modality), (4, 1))
+            for what, function in _outputs(model):
+                whole = function(rows, modality)
+                with ThreadPoolExecutor(4) as pool:
+                    futures = [pool.submit(function, rows, modality) for _ in range(4)]
+                for future in futures:
+                    expect_equal(future.result(), whole, f"{what}, {_of(model)}, in 4 threads at once")
+                # Not one of the core's dependencies; scikit-learn usually brings it.
+                if find_spec("threadpoolctl"):
+                    limits = import_module("threadpoolctl").threadpool_limits
+                    for n_threads in (1, 2, 4):
+                        with limits(n_threads):
+                            again = function(rows, modality)
+                        expect_equal(again, whole, f"{what}, {_of(model)}, with {n_threads} BLAS threads")
 
 
 def check_degenerate(subject: Subject) -> None:
@@ -162,14 +155,14 @@ def check_bad_rows_refused(subject: Subject) -> None:
 def check_round_trip(subject: Subject) -> None:
     """Check that a model read back from an index gives the same codes and margins."""
     for n_bits in subject.n_bits:
-        model, _ = subject.fitted(n_bits)
+        model, data = subject.fitted(n_bits)
         with tempfile.TemporaryDirectory() as folder:
             document, arrays = model.to_document()
             _store(Path(folder) / "a.hashdb", model, json.loads(json.dumps(document)), arrays)
             with Store.open(Path(folder) / "a.hashdb") as store:
                 again = Model.from_document(*store.read_model())
                 for modality in modalities_of(model):
-                    rows = _hard_rows(subject, model, modality)
+                    rows = _hard_rows(model, data, modality)
                     for (what, before), (_, after) in zip(_outputs(model), _outputs(again), strict=True):
                         expect_equal(after(rows, modality), before(rows, modality), f"{what} after reopening")
 
@@ -270,15 +263,31 @@ def _outputs(model: Model) -> list[tuple[str, Any]]:
     return [("codes", model.encode)] + ([("margins", model.project)] if model.has_project else [])
 
 
-def _hard_rows(subject: Subject, model: Model, modality: str | None) -> NDArray[Any]:
-    """Rows like those of training, rows unlike them, and rows on thresholds."""
-    _, data = subject.fitted(model.n_bits)
-    rows = data.rows[modality or ""][:300]
+def _expect_own(function: Callable[[NDArray[Any]], NDArray[Any]], rows: NDArray[Any], what: str, seed: int) -> None:
+    """Compare what rows get all together with what they get in other company."""
+    whole = function(rows)
+    for size in (7, 64):
+        parts = [function(rows[first : first + size]) for first in range(0, len(rows), size)]
+        expect_equal(np.concatenate(parts), whole, f"{what}, in batches of {size} rows")
+    single = np.concatenate([function(rows[row : row + 1]) for row in range(_N_SINGLE)])
+    expect_equal(single, whole[:_N_SINGLE], f"{what}, row by row")
+    shuffled = np.random.default_rng(seed).permutation(len(rows))
+    expect_equal(function(rows[shuffled]), whole[shuffled], f"{what}, shuffled")
+    expect_equal(function(np.tile(rows, (6, 1))), np.tile(whole, (6, 1)), f"{what}, in a batch six times as large")
+
+
+def _of(model: Model) -> str:
+    return f"{model.n_bits} bits of {'/'.join(str(dim) for dim in model.dims.values())} dimensions"
+
+
+def _hard_rows(model: Model, data: Data, modality: str | None) -> NDArray[Any]:
+    """Take rows on thresholds, rows like those of training, and rows unlike them."""
+    rows = data.rows[modality or ""][:100]
     if model.input == "bits":
         return rows
-    near = at_thresholds(lambda part: unpack(model.encode(part, modality), model.n_stored_bits), rows, 60, subject.seed)
+    near = at_thresholds(lambda part: bits_of(model, part, modality), rows, 40, model.seed)
     zeros = np.zeros((3, rows.shape[1]), np.float32)
-    return np.ascontiguousarray(np.vstack([rows, near, rows[:20] * 1000, rows[:20] / 1000, zeros, np.round(rows[:30])]))
+    return np.ascontiguousarray(np.vstack([near, rows, rows[:10] * 1000, rows[:10] / 1000, zeros, np.round(rows[:10])]))
 
 
 def _store(path: Path, model: Model, document: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:

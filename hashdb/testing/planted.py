@@ -136,6 +136,8 @@ def at_thresholds(
     below = bits_of(low)[np.arange(len(low)), chosen]
     for _ in range(40):
         middle = ((low.astype(np.float64) + high) / 2).astype(np.float32)
+        if ((middle == low) | (middle == high)).all():
+            break
         same = bits_of(middle)[np.arange(len(low)), chosen] == below
         low, high = np.where(same[:, None], middle, low), np.where(same[:, None], high, middle)
     return np.ascontiguousarray(np.vstack([low, high]))

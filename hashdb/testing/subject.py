@@ -16,6 +16,7 @@ from hashdb.plugin import Plugin
 from hashdb.testing.planted import Data, planted
 
 N_ROWS = 600
+WIDE = 520
 
 
 @dataclass
@@ -37,7 +38,7 @@ class Subject:
     n_bits: tuple[int, ...]
     params: Mapping[str, Any]
     seed: int
-    _models: dict[int, tuple[Model, Data]] = field(default_factory=dict)
+    _models: dict[tuple[int, int | None], tuple[Model, Data]] = field(default_factory=dict)
 
     @property
     def plugin(self) -> Plugin:
@@ -49,9 +50,9 @@ class Subject:
         """The plugin under check: the quantiser if there is one."""
         return self.plugin if self.quantiser is None else registry.get(self.quantiser, kind="quantiser")
 
-    def data(self, n_bits: int, n_rows: int = N_ROWS, seed: int | None = None) -> Data:
+    def data(self, n_bits: int, n_rows: int = N_ROWS, seed: int | None = None, dim: int | None = None) -> Data:
         """Make planted clusters for this method."""
-        return planted(self.plugin.info, n_bits, n_rows, self.seed if seed is None else seed)
+        return planted(self.plugin.info, n_bits, n_rows, self.seed if seed is None else seed, dim)
 
     def fit(self, data: Data, n_bits: int, **changed: Any) -> Model:
         """Fit on data, with its clusters as labels where the method takes labels."""
@@ -65,13 +66,23 @@ class Subject:
         }
         return fit(data.vectors, **{**arguments, **changed})
 
-    def fitted(self, n_bits: int | None = None) -> tuple[Model, Data]:
+    def fitted(self, n_bits: int | None = None, dim: int | None = None) -> tuple[Model, Data]:
         """Fit once on planted clusters, and keep the model."""
         width = self.n_bits[0] if n_bits is None else n_bits
-        if width not in self._models:
-            data = self.data(width)
-            self._models[width] = self.fit(data, width), data
-        return self._models[width]
+        if (width, dim) not in self._models:
+            data = self.data(width, dim=dim)
+            self._models[width, dim] = self.fit(data, width), data
+        return self._models[width, dim]
+
+    def fitted_narrow_and_wide(self) -> Iterator[tuple[Model, Data]]:
+        """Fit for every width of code on rows of few dimensions, then once on rows of many.
+
+        Libraries of linear algebra sum few dimensions in one order whatever the batch, but not many.
+        """
+        for n_bits in self.n_bits:
+            yield self.fitted(n_bits)
+        if self.plugin.info.input != "bits":
+            yield self.fitted(self.n_bits[0], WIDE)
 
 
 def modalities_of(model: Model) -> Iterator[str | None]:

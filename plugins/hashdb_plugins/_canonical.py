@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from hashdb_plugins._linear import signs_of
+
 
 def canonical_directions(
     joint: np.ndarray, dim: int, regularisation: float
@@ -36,8 +38,6 @@ def canonical_directions(
         In 0 … 1.
     """
     from scipy.linalg import solve_triangular
-
-    from hashdb_plugins._linear import signs_of
 
     root_x = regular_root(joint[:dim, :dim], regularisation)
     root_y = regular_root(joint[dim:, dim:], regularisation)

@@ -59,16 +59,12 @@ def principal_directions(second_moment: np.ndarray, n_directions: int) -> np.nda
 
     dim = len(second_moment)
     _, vectors = eigh(second_moment, subset_by_index=(dim - n_directions, dim - 1))
-    return with_signs(vectors[:, ::-1])
-
-
-def with_signs(directions: np.ndarray) -> np.ndarray:
-    """Turn each column so that its component of largest size is positive, which a solver leaves open."""
+    directions = vectors[:, ::-1]
     return directions * signs_of(directions)
 
 
 def signs_of(directions: np.ndarray) -> np.ndarray:
-    """Give the sign, 1 or -1, of each column's component of largest size."""
+    """Give the sign, 1 or -1, of each column's component of largest size; a solver leaves the sign open."""
     largest = np.abs(directions).argmax(axis=0)
     return np.where(directions[largest, np.arange(directions.shape[1])] < 0, -1.0, 1.0)
 

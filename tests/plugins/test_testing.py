@@ -117,6 +117,15 @@ def test_failures_are_listed_together(install) -> None:
         check_method(name)
 
 
+def test_a_plain_matrix_product_is_noticed(install) -> None:
+    plain = 'return (vectors - state["mean"]) @ state["weights"] > 0'
+    source = LINEAR.replace('return hashdb.margins.encode(vectors, state["weights"], mean=state["mean"])', plain)
+    with pytest.raises(CheckFailure, match="encode is not project > 0"):
+        check_method(install("mine", source), only=["encode_is_sign_of_project"])
+    with pytest.raises(CheckFailure, match=r"row_independence: codes, .* of 520 dimensions"):
+        check_method("mine", only=["row_independence"])
+
+
 def test_an_unknown_check_is_refused() -> None:
     with pytest.raises(ArgumentError, match="check 'shape' is unknown, expected some of: shapes"):
         check_method("lsh", only=["shape"])

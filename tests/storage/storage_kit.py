@@ -118,8 +118,8 @@ class Crash(BaseException):
     """The process died here."""
 
 
-class Watched(Files):
-    """Counts effects, and may fail at one of them.
+class Watched(Unsynced):
+    """Counts effects, and may fail at one of them. Flushes are counted, not done.
 
     After a Crash every further effect fails as well: a dead process does nothing.
     """
@@ -146,7 +146,7 @@ def _watch(name):
             self.locks.remove(args[0])
         if hit and not self.after:
             self._fail()
-        result = getattr(Files, name)(self, *args)
+        result = getattr(Unsynced, name)(self, *args)
         if name == "lock_folder":
             self.locks.append(result)
         if hit:

@@ -2,13 +2,14 @@
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
 
 import numpy as np
 import pytest
-from storage_kit import Crash, Watched, content, expected, make_codes, new_index, put, raw_content
+from storage_kit import Crash, Unsynced, Watched, content, expected, make_codes, new_index, put, raw_content
 
 from hashdb.errors import IndexExistsError, IndexNotFoundError, StorageError
 from hashdb.storage import Files, Sizes, Store
@@ -16,11 +17,14 @@ from hashdb.storage import Files, Sizes, Store
 IDS = list(range(0, 20, 2))
 
 
-def start(path):
-    """An index with two segments, deletes and a model."""
-    with new_index(path, make_codes(10), IDS, model=({}, {"w": np.zeros(2)})) as store:
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    """Make an index with two segments, deletes and a model at a path."""
+    master = tmp_path_factory.mktemp("master") / "i"
+    with new_index(master, make_codes(10), IDS, model=({}, {"w": np.zeros(2)}), files=Unsynced()) as store:
         put(store, make_codes(3, seed=1), [101, 103, 105])
         store.commit_delete([4, 103])
+    return lambda path: shutil.copytree(master, path)
 
 
 OPERATIONS = {
@@ -34,7 +38,7 @@ OPERATIONS = {
 }
 
 
-def effects_of(tmp_path, operation):
+def effects_of(start, tmp_path, operation):
     path = tmp_path / "count"
     start(path)
     before = raw_content(path)
@@ -48,9 +52,9 @@ def check_after(path, allowed):
     """The index opens, is one of the allowed states, is sound, and takes another commit."""
     found = raw_content(path)
     assert found in allowed
-    with Store.open(path, check="full") as store:
+    with Store.open(path, check="full", files=Unsynced()) as store:
         assert content(store) == found
-        assert store.verify(deep=True).problems == []
+        assert store.verify().problems == []
         (id_,) = put(store, make_codes(1, seed=99)).tolist()
         assert content(store) == {**found, id_: tuple(make_codes(1, seed=99)[0].tolist())}
         store.compact(grace=0)
@@ -73,10 +77,11 @@ ERRORS = {
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("error", ["error", "interrupt", "crash"])
 @pytest.mark.parametrize("name", [name for name in OPERATIONS if name != "merging add"])
-def test_every_fault_leaves_the_old_version_or_the_new_one(tmp_path, name, error, after):
-    log, before, new = effects_of(tmp_path, OPERATIONS[name])
-    # Every effect for the first and last stretch, and a sample in between: enough for each kind of effect.
-    points = sorted({*range(0, len(log), 3 if after else 2), *range(len(log) - 12, len(log))} & set(range(len(log))))
+def test_every_fault_leaves_the_old_version_or_the_new_one(start, tmp_path, name, error, after):
+    log, before, new = effects_of(start, tmp_path, OPERATIONS[name])
+    # The effects around the link, and a sample of the others.
+    link = log.index("link")
+    points = sorted({*range(1 + after, len(log), 7), *range(link - 2, link + 3)})
     for point in points:
         path = tmp_path / f"{point}"
         start(path)
@@ -94,10 +99,10 @@ def test_every_fault_leaves_the_old_version_or_the_new_one(tmp_path, name, error
         check_after(path, [before, new])
 
 
-def test_a_fault_while_merging_leaves_whole_adds(tmp_path):
-    log, before, _ = effects_of(tmp_path, OPERATIONS["merging add"])
+def test_a_fault_while_merging_leaves_whole_adds(start, tmp_path):
+    log, before, _ = effects_of(start, tmp_path, OPERATIONS["merging add"])
     assert len(log) > 100
-    for point in range(len(log) - 60, len(log), 4):
+    for point in range(len(log) - 60, len(log), 6):
         path = tmp_path / f"{point}"
         start(path)
         try:
@@ -110,8 +115,8 @@ def test_a_fault_while_merging_leaves_whole_adds(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["add", "upsert", "delete", "compact"])
-def test_what_a_failed_commit_wrote_is_removed(tmp_path, name):
-    log, *_ = effects_of(tmp_path, OPERATIONS[name])
+def test_what_a_failed_commit_wrote_is_removed(start, tmp_path, name):
+    log, *_ = effects_of(start, tmp_path, OPERATIONS[name])
     for point, effect in enumerate(log):
         if effect not in ("write", "fsync", "link") or "link" in log[:point]:
             continue
@@ -124,7 +129,7 @@ def test_what_a_failed_commit_wrote_is_removed(tmp_path, name):
 
 
 @pytest.mark.parametrize("error", ["error", "interrupt"])
-def test_a_failed_build_leaves_no_index_and_can_be_repeated(tmp_path, error):
+def test_a_failed_build_leaves_no_index_and_can_be_repeated(start, tmp_path, error):
     def build(path, files):
         return new_index(path, make_codes(5), [3, 1, 4, 2, 9], model=({}, {"w": np.zeros(3)}), files=files)
 
@@ -139,13 +144,13 @@ def test_a_failed_build_leaves_no_index_and_can_be_repeated(tmp_path, error):
                 assert not path.exists() or not list(path.iterdir())
                 with pytest.raises(IndexNotFoundError):
                     Store.open(path)
-                build(path, Files()).close()
+                build(path, Unsynced()).close()
         else:
             assert effect in ("unlink", "close"), (point, effect)
         assert raw_content(path) == expected([3, 1, 4, 2, 9], make_codes(5))
 
 
-def test_a_crashed_build_can_be_taken_over_at_any_point(tmp_path):
+def test_a_crashed_build_can_be_taken_over_at_any_point(start, tmp_path):
     files = Watched()
     new_index(tmp_path / "count", make_codes(5), files=files).close()
     for point in range(len(files.log)):
@@ -156,20 +161,20 @@ def test_a_crashed_build_can_be_taken_over_at_any_point(tmp_path):
         for handle in watched.locks:
             os.close(handle)  # the system does so when a process dies
         try:
-            new_index(path, make_codes(5)).close()
+            new_index(path, make_codes(5), files=Unsynced()).close()
         except IndexExistsError:
             assert "link" in files.log[:point]
         assert len(raw_content(path)) == 5
 
 
-def test_a_segment_writer_that_fails_removes_its_files(tmp_path):
+def test_a_segment_writer_that_fails_removes_its_files(start, tmp_path):
     path = tmp_path / "i"
     start(path)
     listing = sorted(str(file) for file in path.rglob("*"))
     for ids in (None, [3, 1, 2]):
-        with Store.open(path, files=Watched(5, ERRORS["full"]), sizes=Sizes(bucket_bytes=8)) as store:
-            with pytest.raises(StorageError, match="the disk is full"):
-                put(store, make_codes(3), ids)
+        files, sizes = Watched(5, ERRORS["full"]), Sizes(bucket_bytes=8)
+        with Store.open(path, files=files, sizes=sizes) as store, pytest.raises(StorageError, match="the disk is full"):
+            put(store, make_codes(3), ids)
         assert sorted(str(file) for file in path.rglob("*")) == listing
 
 
@@ -183,7 +188,7 @@ def test_a_segment_writer_that_fails_removes_its_files(tmp_path):
         (errno.EIO, os.strerror(errno.EIO).lower()),
     ],
 )
-def test_errors_of_the_system_give_the_reason(tmp_path, code, said):
+def test_errors_of_the_system_give_the_reason(start, tmp_path, code, said):
     start(tmp_path / "i")
     for point in (0, 2):
         files = Watched(point, lambda: OSError(code, os.strerror(code)))
@@ -193,7 +198,7 @@ def test_errors_of_the_system_give_the_reason(tmp_path, code, said):
 
 
 @pytest.mark.parametrize("code", [errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS])
-def test_a_file_system_without_links_is_refused_with_the_reason(tmp_path, code):
+def test_a_file_system_without_links_is_refused_with_the_reason(start, tmp_path, code):
     class NoLinks(Files):
         def link(self, source, target):
             raise OSError(code, os.strerror(code))
@@ -204,7 +209,7 @@ def test_a_file_system_without_links_is_refused_with_the_reason(tmp_path, code):
     assert len(raw_content(tmp_path / "i")) == 11
 
 
-def test_a_flush_that_fails_after_the_link_says_that_the_commit_stands(tmp_path):
+def test_a_flush_that_fails_after_the_link_says_that_the_commit_stands(start, tmp_path):
     class Forgetful(Files):
         linked = False
 
@@ -222,12 +227,12 @@ def test_a_flush_that_fails_after_the_link_says_that_the_commit_stands(tmp_path)
         with pytest.raises(StorageError, match="is committed, but"):
             put(store, make_codes(1), [77])
         assert 77 in raw_content(tmp_path / "i")
-        store.files = Files()
+        store.files = Unsynced()
         put(store, make_codes(1), [78])
     assert {77, 78} <= set(raw_content(tmp_path / "i"))
 
 
-def test_a_full_disk_for_real(tmp_path):
+def test_a_full_disk_for_real(start, tmp_path):
     """A limit on the size of files, in a process of its own."""
     path = tmp_path / "i"
     start(path)
@@ -252,10 +257,10 @@ def test_a_full_disk_for_real(tmp_path):
     assert sorted(str(file) for file in path.rglob("*")) == before
 
 
-def test_64_segments_work_with_64_open_files(tmp_path):
+def test_64_segments_work_with_64_open_files(start, tmp_path):
     path = tmp_path / "i"
     n = 140_000  # more than a small file has: every segment is mapped
-    store = new_index(path, make_codes(n), list(range(0, 2 * n, 2)))
+    store = new_index(path, make_codes(n), list(range(0, 2 * n, 2)), files=Unsynced())
     for i in range(1, 64):
         first = i * 2 * n
         put(store, make_codes(n, seed=i), range(first, first + 2 * n, 2), auto_compact=False)
@@ -263,52 +268,45 @@ def test_64_segments_work_with_64_open_files(tmp_path):
     program = textwrap.dedent(
         f"""
         import resource, sys
-        import numpy as np
-        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+        sys.path.insert(0, {str(os.path.dirname(__file__))!r})
+        from storage_kit import Unsynced
         from hashdb.storage import Store
-        with Store.open({str(path)!r}) as store:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+        with Store.open({str(path)!r}, files=Unsynced()) as store:
             segments = store.snapshot.segments
-            total = sum(int(block[:, 0].sum(dtype=np.uint64) & np.uint64(1)) for s in segments for block in s.code_blocks)
+            n_codes = sum(len(block) for segment in segments for block in segment.code_blocks)
             found, rows = store.snapshot.rows_of([s.n * 2 * i for i, s in enumerate(segments)])
             batches = sum(len(ids) for ids, _ in store.snapshot.iter_id_order(1 << 20))
-            print(len(segments), found.tolist() == list(range(64)), batches == 64 * {n})
+            print(len(segments), n_codes == 64 * {n}, found.tolist() == list(range(64)), batches == 64 * {n})
             store.compact(grace=0)
             print(len(store.snapshot.segments), store.snapshot.n_rows == 64 * {n})
         """
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
-    assert done.stdout.split() == ["64", "True", "True", "1", "True"], done.stderr
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write to read-only folders")
-def test_a_folder_without_write_permission_is_refused(tmp_path):
-    start(tmp_path / "i")
-    (tmp_path / "i" / "deletes").chmod(0o500)
-    with Store.open(tmp_path / "i") as store, pytest.raises(StorageError, match="permission denied"):
-        store.commit_delete([0])
+    assert done.stdout.split() == ["64", "True", "True", "True", "1", "True"], done.stderr
 
 
 # ---- flushes
 
 
-def flushes(operation, tmp_path):
-    start(tmp_path / "i")
+def flushes(start, operation, path):
+    start(path)
     files = Watched()
-    with Store.open(tmp_path / "i", files=files) as store:
+    with Store.open(path, files=files) as store:
         operation(store)
     return files.count("fsync"), files.count("fsync_folder")
 
 
-def test_flushes_of_a_commit(tmp_path):
+def test_flushes_of_a_commit(start, tmp_path):
     """Every file and folder that a version needs once, and nothing else."""
-    # segment.json, two zarr.json, one chunk, the manifest; five folders of the segment, the one that names it, manifests
-    automatic = flushes(lambda store: put(store, make_codes(1000), auto_compact=False), tmp_path / "a")
-    explicit = flushes(lambda store: put(store, make_codes(2), [50, 41], auto_compact=False), tmp_path / "b")
-    delete = flushes(lambda store: store.commit_delete([0]), tmp_path / "c")
+    # segment.json, two zarr.json, a chunk, the manifest; four folders of the segment, the one above, manifests
+    automatic = flushes(start, lambda store: put(store, make_codes(1000), auto_compact=False), tmp_path / "a")
+    explicit = flushes(start, lambda store: put(store, make_codes(2), [50, 41], auto_compact=False), tmp_path / "b")
+    delete = flushes(start, lambda store: store.commit_delete([0]), tmp_path / "c")
     assert (automatic, explicit, delete) == ((5, 6), (7, 8), (4, 5))
 
 
-def test_everything_a_manifest_names_is_flushed_before_the_link(tmp_path):
+def test_everything_a_manifest_names_is_flushed_before_the_link(start, tmp_path):
     start(tmp_path / "i")
     files = Watched()
     with Store.open(tmp_path / "i", files=files) as store:

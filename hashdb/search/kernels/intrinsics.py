@@ -8,6 +8,7 @@ The codes of a tile lie word-major: word w of code i stands at ``base + 8 * (w *
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from llvmlite import ir
@@ -102,7 +103,7 @@ def least_distance(typing_context: Any, base: Any, stride: Any, n: Any, query: A
         least = builder.load(minima[0])
         for slot in minima[1:]:
             least = _minimum(builder, least, builder.load(slot))
-        return _across(builder, least)
+        return _across(builder, least, partial(_minimum, builder))
 
     signature = types.int64(types.int64, types.int64, types.int64, types.int64, n_words)
     return signature, generate
@@ -123,6 +124,66 @@ def nearer_mask(typing_context: Any, base: Any, stride: Any, query: Any, n_words
         return mask
 
     return types.uint64(types.int64, types.int64, types.int64, n_words, types.int64), generate
+
+
+@intrinsic(prefer_literal=True)
+def nearer_rows_mask(typing_context: Any, base: Any, query: Any, n_words: Any, limit: Any) -> Any:
+    """``nearer_rows_mask(base, query, n_words, limit) -> uint64``: as ``nearer_mask``, of 64 codes that lie row by row.
+
+    ``n_words`` is the literal 2 or 4.
+    """
+
+    def generate(context: Any, builder: Builder, signature: Any, arguments: Any) -> Value:
+        _allow_wide_vectors(builder)
+        base_, query_, _, limit_ = arguments
+        width = n_words.literal_value
+        pattern = ir.Constant(_VECTOR, ir.Undefined)
+        for lane in range(LANES):
+            word = _load(builder, query_, _WORD(lane % width), _WORD)
+            pattern = builder.insert_element(pattern, word, ir.IntType(32)(lane))
+        limits = _splat(builder, limit_)
+        mask = _WORD(0)
+        for number in range(_N_VECTORS):
+            places = [_WORD(LANES * (number * width + part)) for part in range(width)]
+            counts = [_popcounts(builder, _load(builder, base_, place, _VECTOR), pattern) for place in places]
+            while len(counts) > 1:
+                counts = [
+                    _add_neighbours(builder, left, right) for left, right in zip(counts[::2], counts[1::2], strict=True)
+                ]
+            bits = builder.bitcast(builder.icmp_unsigned("<", counts[0], limits), ir.IntType(LANES))
+            mask = builder.or_(mask, builder.shl(builder.zext(bits, _WORD), _WORD(LANES * number)))
+        return mask
+
+    return types.uint64(types.int64, types.int64, n_words, types.int64), generate
+
+
+@intrinsic(prefer_literal=True)
+def row_distance(typing_context: Any, code: Any, query: Any, n_words: Any) -> Any:
+    """``row_distance(code, query, n_words) -> int64``: distance of two codes at two addresses, words side by side."""
+
+    def generate(context: Any, builder: Builder, signature: Any, arguments: Any) -> Value:
+        _allow_wide_vectors(builder)
+        code_, query_, n_words_ = arguments
+        total = cgutils.alloca_once_value(builder, _WORD(0))
+
+        def add_word(word: Value) -> None:
+            count = builder.ctpop(builder.xor(_load(builder, code_, word, _WORD), _load(builder, query_, word, _WORD)))
+            builder.store(builder.add(builder.load(total), count), total)
+
+        if isinstance(n_words, types.IntegerLiteral):
+            for word in range(n_words.literal_value):
+                add_word(_WORD(word))
+            return builder.load(total)
+        sums = cgutils.alloca_once_value(builder, _splat(builder, _WORD(0)))
+        n_whole = builder.and_(n_words_, _WORD(-LANES))
+        with cgutils.for_range_slice(builder, _WORD(0), n_whole, _WORD(LANES), _WORD) as (word, _):
+            counts = _popcounts(builder, _load(builder, code_, word, _VECTOR), _load(builder, query_, word, _VECTOR))
+            builder.store(builder.add(builder.load(sums), counts), sums)
+        with cgutils.for_range_slice(builder, n_whole, n_words_, _WORD(1), _WORD) as (word, _):
+            add_word(word)
+        return builder.add(builder.load(total), _across(builder, builder.load(sums), builder.add))
+
+    return types.int64(types.int64, types.int64, n_words), generate
 
 
 def _distances(
@@ -157,18 +218,31 @@ def _distances(
 
 def _compared(builder: Builder, line: Value, number: int, word: Value) -> Value:
     """Emit one XOR and popcount of the eight words at ``line + 64 * number``."""
-    pointer = builder.inttoptr(builder.add(line, _WORD(8 * LANES * number)), _VECTOR.as_pointer())
-    codes = builder.load(pointer)
-    codes.align = 8
+    return _popcounts(builder, _load(builder, line, _WORD(LANES * number), _VECTOR), word)
+
+
+def _add_neighbours(builder: Builder, left: Value, right: Value) -> Value:
+    """Emit the sums of neighbouring lanes of two vectors, as one vector in their order."""
+    kind = ir.VectorType(ir.IntType(32), LANES)
+    even, odd = (ir.Constant(kind, list(range(first, 2 * LANES, 2))) for first in (0, 1))
+    return builder.add(builder.shuffle_vector(left, right, even), builder.shuffle_vector(left, right, odd))
+
+
+def _popcounts(builder: Builder, left: Value, right: Value) -> Value:
     count = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_VECTOR, [_VECTOR]), "llvm.ctpop.v8i64")
-    return builder.call(count, [builder.xor(codes, word)])
+    return builder.call(count, [builder.xor(left, right)])
+
+
+def _load(builder: Builder, base: Value, word: Value, kind: Any) -> Value:
+    """Emit a load of one word or eight from ``base + 8 * word``, aligned as words are."""
+    pointer = builder.inttoptr(builder.add(base, builder.shl(word, _WORD(3))), kind.as_pointer())
+    value = builder.load(pointer)
+    value.align = 8
+    return value
 
 
 def _load_word(builder: Builder, query: Value, position: Value) -> Value:
-    pointer = builder.inttoptr(builder.add(query, builder.shl(position, _WORD(3))), _WORD.as_pointer())
-    word = builder.load(pointer)
-    word.align = 8
-    return _splat(builder, word)
+    return _splat(builder, _load(builder, query, position, _WORD))
 
 
 def _splat(builder: Builder, value: Value) -> Value:
@@ -183,12 +257,12 @@ def _minimum(builder: Builder, left: Value, right: Value) -> Value:
     return builder.select(builder.icmp_unsigned("<", left, right), left, right)
 
 
-def _across(builder: Builder, vector: Value) -> Value:
-    """Emit the minimum of the lanes of a vector."""
+def _across(builder: Builder, vector: Value, combine: Callable[[Value, Value], Value]) -> Value:
+    """Emit the combination of all lanes of a vector."""
     number = ir.IntType(32)
     for distance in (4, 2, 1):
         lanes = ir.Constant(ir.VectorType(number, LANES), [lane ^ distance for lane in range(LANES)])
-        vector = _minimum(builder, vector, builder.shuffle_vector(vector, vector, lanes))
+        vector = combine(vector, builder.shuffle_vector(vector, vector, lanes))
     return builder.extract_element(vector, number(0))
 
 

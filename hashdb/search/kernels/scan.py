@@ -12,7 +12,14 @@ from typing import Any
 from numba import types
 
 from hashdb.search.kernels.compile import device, kernel, readable, words, writable
-from hashdb.search.kernels.intrinsics import address, least_distance, lowest_bit, nearer_mask, popcount
+from hashdb.search.kernels.intrinsics import (
+    address,
+    least_distance,
+    lowest_bit,
+    nearer_mask,
+    nearer_rows_mask,
+    row_distance,
+)
 
 Array = Any
 _i64 = types.int64
@@ -33,20 +40,26 @@ def _copy_word_major(codes: Array, first: int, n: int, tile: Array, stride: int)
 
 
 @device
-def _load_tile(codes: Array, first: int, n: int, n_queries: int, tile: Array, stride: int) -> tuple[int, int]:
-    """Make n codes ready for comparison; give their address and number, a multiple of 64.
+def _load_tile(codes: Array, first: int, n: int, n_queries: int, tile: Array, size: int) -> tuple[int, int, int]:
+    """Make n codes ready for comparison; give their address, the stride between words and n, a multiple of 64.
 
     One-word codes are compared where they are, unless that splits every load over two cache lines for many queries.
+    Few queries are compared with rows where they are: stride and number are 0 then, for there is no tile to speak of.
     """
-    if codes.shape[1] == 1 and n & 63 == 0:
-        base = address(codes) + 8 * first
-        if base & 63 == 0 or n_queries < 8:
-            return base, n
-    return address(tile), _copy_word_major(codes, first, n, tile, stride)
+    n_words = codes.shape[1]
+    base = address(codes) + 8 * n_words * first
+    if n_words == 1 and n & 63 == 0 and (base & 63 == 0 or n_queries < 8):
+        return base, 0, n
+    if n_words > 1 and n_queries < 4:
+        return base, 0, 0
+    return address(tile), size, _copy_word_major(codes, first, n, tile, size)
 
 
 @device
 def _least(base: int, stride: int, n: int, query: int, n_words: int) -> int:
+    """Give the distance of the nearest code of a tile, or less where that is not known."""
+    if n == 0:
+        return 0
     if n_words == 1:
         return least_distance(base, stride, n, query, 1)
     if n_words == 2:
@@ -57,20 +70,37 @@ def _least(base: int, stride: int, n: int, query: int, n_words: int) -> int:
 
 
 @device
-def _nearer(base: int, stride: int, n: int, block: int, query: int, n_words: int, limit: int) -> int:
-    """Mark the codes of one 64-code block that are nearer than the limit, padding excepted."""
-    mask = nearer_mask(base + 8 * block, stride, query, n_words, limit)
-    if n - block < 64:
-        mask &= (types.uint64(1) << types.uint64(n - block)) - types.uint64(1)
+def _row_distance(code: int, query: int, n_words: int) -> int:
+    if n_words == 1:
+        return row_distance(code, query, 1)
+    if n_words == 2:
+        return row_distance(code, query, 2)
+    if n_words == 4:
+        return row_distance(code, query, 4)
+    return row_distance(code, query, n_words)
+
+
+@device
+def _nearer_rows(base: int, n: int, query: int, n_words: int, limit: int) -> int:
+    if n == 64 and n_words == 2:
+        return nearer_rows_mask(base, query, 2, limit)
+    if n == 64 and n_words == 4:
+        return nearer_rows_mask(base, query, 4, limit)
+    mask = types.uint64(0)
+    for i in range(n):
+        mask |= types.uint64(row_distance(base + 8 * n_words * i, query, n_words) < limit) << types.uint64(i)
     return mask
 
 
 @device
-def _distance(codes: Array, row: int, queries: Array, query: int) -> int:
-    total = 0
-    for word in range(codes.shape[1]):
-        total += popcount(codes[row, word] ^ queries[query, word])
-    return total
+def _nearer(base: int, stride: int, n: int, block: int, query: int, n_words: int, limit: int) -> int:
+    """Mark the codes of one 64-code block that are nearer than the limit, padding excepted."""
+    if n_words > 1 and stride == 0:
+        return _nearer_rows(base + 8 * n_words * block, min(64, n - block), query, n_words, limit)
+    mask = nearer_mask(base + 8 * block, stride, query, n_words, limit)
+    if n - block < 64:
+        mask &= (types.uint64(1) << types.uint64(n - block)) - types.uint64(1)
+    return mask
 
 
 @device
@@ -118,7 +148,7 @@ def collect_nearest(
 
     Rows are met in ascending order over the calls. The limit of a query is the least distance T such that k rows at
     most that far are kept (at first: one more than the farthest distance wanted). A later row at distance T stands
-    behind those k, so only rows nearer than T enter, and each lowers T as far as the histogram allows: ties cost nothing.
+    behind those k, so only rows nearer than T enter, and each lowers T as far as the histogram allows.
 
     Parameters
     ----------
@@ -143,19 +173,19 @@ def collect_nearest(
     size = tile.shape[0] // n_words
     for first in range(start, stop, size):
         n = min(size, stop - first)
-        base, padded = _load_tile(codes, first, n, queries.shape[0], tile, size)
+        base, stride, padded = _load_tile(codes, first, n, queries.shape[0], tile, size)
         for q in range(queries.shape[0]):
             query = address(queries) + 8 * n_words * q
             limit = state[0, q]
-            if _least(base, size, padded, query, n_words) >= limit:
+            if _least(base, stride, padded, query, n_words) >= limit:
                 continue
             below, kept = state[1, q], state[2, q]
             for block in range(0, n, 64):
-                mask = _nearer(base, size, n, block, query, n_words, limit)
+                mask = _nearer(base, stride, n, block, query, n_words, limit)
                 while mask != 0:
                     i = first + block + lowest_bit(mask)
                     mask &= mask - types.uint64(1)
-                    distance = _distance(codes, i, queries, q)
+                    distance = _row_distance(address(codes) + 8 * n_words * i, query, n_words)
                     # The limit may have fallen since the mask was taken.
                     if distance >= limit or _is_deleted(deleted, first_row + i):
                         continue
@@ -260,18 +290,18 @@ def collect_within(
         n = min(size, stop - first)
         if found + queries.shape[0] * n > rows.shape[0]:
             return first, found
-        base, padded = _load_tile(codes, first, n, queries.shape[0], tile, size)
+        base, stride, padded = _load_tile(codes, first, n, queries.shape[0], tile, size)
         for q in range(queries.shape[0]):
             query = address(queries) + 8 * n_words * q
-            if _least(base, size, padded, query, n_words) > radius:
+            if _least(base, stride, padded, query, n_words) > radius:
                 continue
             for block in range(0, n, 64):
-                mask = _nearer(base, size, n, block, query, n_words, radius + 1)
+                mask = _nearer(base, stride, n, block, query, n_words, radius + 1)
                 while mask != 0:
                     i = first + block + lowest_bit(mask)
                     mask &= mask - types.uint64(1)
                     if not _is_deleted(deleted, first_row + i):
-                        distance = _distance(codes, i, queries, q)
+                        distance = _row_distance(address(codes) + 8 * n_words * i, query, n_words)
                         owners[found] = q
                         rows[found] = first_row + i
                         distances[found] = distance

@@ -1,0 +1,1 @@
+"""Each built-in method and quantiser: its contract, and what its paper promises."""
