@@ -1,8 +1,8 @@
 """Encoding and projecting beside the bare matrix product, the fit of ITQ beside FAISS, with equal threads.
 
-``python -m benchmarks.encode`` makes the figures of the documentation, ``--quick`` a trial of seconds. Vectors are normal
-with falling spread, away from the origin. The bare product ``X @ W`` neither centres nor thresholds and its results depend
-on the number of rows and threads: it is what codes would cost at the least.
+``python -m benchmarks.encode`` makes the figures of the documentation, ``--quick`` a trial of seconds. Vectors are
+normal with falling spread, away from the origin. The bare product ``X @ W`` neither centres nor thresholds and its
+results depend on the number of rows and threads: it is what codes would cost at the least.
 """
 
 from __future__ import annotations

@@ -100,7 +100,7 @@ def encode(
 ) -> NDArray[np.bool_]:
     """Threshold the projections of rows at 0: bit for bit ``project(vectors, weights, offset, mean=mean) > 0``.
 
-    Takes about a fifth to a half longer than a float32 matrix product; up to 4 times as long where most projections are
+    Takes about a fifth to a half longer than a float32 matrix product; up to 5 times as long where most projections are
     zero but for rounding, as in directions along which the data do not vary.
 
     Parameters

@@ -147,7 +147,9 @@ def open_reader(source: Any, model: Model, modality: str | None, input_type: str
         known = ", ".join(name for name in model.dims if name) or "none"
         raise ArgumentError(f"modality {modality!r} is unknown, expected one of: {known}")
     if modality is None and model.modalities:
-        raise ArgumentError(f"this model has the modalities {', '.join(model.modalities)}: name one (modality=)")
+        raise ArgumentError(
+            f"this model has the modalities {', '.join(model.modalities)}: name one (modality=, --modality)"
+        )
     expected = model.dims[modality or ""]
     if reader.n_columns != expected:
         raise ArgumentError(

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from hashdb.cli.options import ids_of_text, json_option
-from hashdb.cli.printing import note, say, say_json, size, table
+from hashdb.cli.printing import count, note, say, say_json, size, table
 from hashdb.cli.progress import bars
 
 
@@ -35,7 +35,8 @@ def delete(index: str, ids: tuple[str, ...], file: str | None, ignore_missing: b
         if as_json:
             say_json({"index": index, "version": opened.version, "deleted": n_deleted})
         else:
-            say(f"{index}: deleted {n_deleted:,} rows, version {opened.version}, {len(opened):,} rows left")
+            gone, left = count(n_deleted, "row"), count(len(opened), "row")
+            say(f"{index}: deleted {gone}, version {opened.version}, {left} left")
 
 
 @click.command()
@@ -87,9 +88,8 @@ def verify(index: str, deep: bool, as_json: bool) -> None:
         say_json({**vars_of(report), "ok": report.ok})
     elif report.ok:
         looked = "every byte" if deep else "metadata, presence and size"
-        say(
-            f"{index}: well; version {report.version}, {report.n_files} files, {size(report.n_bytes)}, {looked} checked"
-        )
+        files = f"{count(report.n_files, 'file')}, {size(report.n_bytes)}"
+        say(f"{index}: well; version {report.version}, {files}, {looked} checked")
     if not report.ok:
         for _, problem in report.problems:
             note(f"hashdb: {problem}")
@@ -110,14 +110,11 @@ def compact(index: str, prune: bool, keep: int, as_json: bool) -> None:
     if as_json:
         say_json(vars_of(report))
         return
-    done = (
-        f"merged {report.n_segments_before} segments into {report.n_segments}"
-        if report.committed
-        else "nothing to merge"
-    )
-    removed = f", removed {report.n_versions_removed} old versions" if prune else ""
+    before, after = count(report.n_segments_before, "segment"), report.n_segments
+    done = f"merged {before} into {after}" if report.committed else "nothing to merge"
+    removed = f", removed {count(report.n_versions_removed, 'old version')}" if prune else ""
     freed = f", freed {size(report.n_bytes_freed)}" if report.n_bytes_freed else ""
-    say(f"{index}: {done}{removed}{freed}; version {report.version}, {report.n_rows:,} rows")
+    say(f"{index}: {done}{removed}{freed}; version {report.version}, {count(report.n_rows, 'row')}")
 
 
 def vars_of(report: Any) -> dict[str, Any]:

@@ -38,6 +38,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     return "\n".join([line(list(head)), *(line(row) for row in text)])
 
 
+def count(number: int, thing: str) -> str:
+    """Write a number of things."""
+    return f"{number:,} {thing}" + ("" if number == 1 else "s")
+
+
 def size(n_bytes: float) -> str:
     """Write a number of bytes for people."""
     for unit in ("B", "kB", "MB", "GB"):

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from hashdb.cli.options import input_options, json_option, open_input, pairs
-from hashdb.cli.printing import note, say, say_json
+from hashdb.cli.printing import count, note, say, say_json
 from hashdb.cli.progress import bars
 from hashdb.errors import ArgumentError
 
@@ -111,7 +111,8 @@ def add(
         if as_json:
             say_json({"index": index, "version": opened.version, "ids": added})
         elif len(added):
-            say(f"{index}: added {len(added):,} rows, version {opened.version}, {len(opened):,} rows in all")
+            rows, in_all = count(len(added), "row"), count(len(opened), "row")
+            say(f"{index}: added {rows}, version {opened.version}, {in_all} in all")
         else:
             say(f"{index}: nothing to add")
 

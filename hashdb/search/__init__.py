@@ -16,7 +16,7 @@ __all__ = ["Lists", "knn", "n_threads_default", "radius", "warmup"]
 
 
 def warmup(progress: Callable[[int, int, str], None] | None = None) -> list[str]:
-    """Compile every kernel and store the machine code in the cache, so that no later process has to.
+    """Compile every kernel, use them from now on, and cache the machine code so that no later process has to.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def warmup(progress: Callable[[int, int, str], None] | None = None) -> list[str]
     list of str
         The kernels, as ``module.function``; those that were cached are listed too.
     """
-    from hashdb.search import kernels
+    from hashdb.search import kernels, scan
 
     for module in iter_modules(kernels.__path__):
         import_module(f"{kernels.__name__}.{module.name}")
@@ -39,6 +39,7 @@ def warmup(progress: Callable[[int, int, str], None] | None = None) -> list[str]
             progress(number, len(every), kernel.name)
         kernel.compile()
         names.append(kernel.name)
+    scan.use_kernels()
     if progress is not None:
         progress(len(every), len(every), "")
     return names

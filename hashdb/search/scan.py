@@ -166,14 +166,16 @@ class _Budget:
 
     def covers(self, work: int) -> bool:
         with self._lock:
-            if self._spent + work > NUMPY_BUDGET:
-                self._spent = NUMPY_BUDGET  # the kernels are loaded now: nothing is gained by NumPy any more
-                return False
             self._spent += work
-            return True
+            return self._spent <= NUMPY_BUDGET
 
 
 _budget = _Budget()
+
+
+def use_kernels() -> None:
+    """Do all further work by the kernels, as where they are loaded anyway."""
+    _budget.covers(NUMPY_BUDGET + 1)
 
 
 def _lists_of(rows: NDArray[np.int64], distances: NDArray[np.int32], limits: NDArray[np.int64], n_bits: int) -> Lists:

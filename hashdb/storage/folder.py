@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import uuid
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from hashdb.storage.documents import FORMAT, MAX_DOCUMENT_BYTES, Fields, canonic
 from hashdb.storage.ids import KINDS
 from hashdb.storage.manifest import list_versions
 from hashdb.storage.mapping import read_file
+
+log = logging.getLogger(__name__)
 
 MAX_BITS = 4096
 GROUPS = ("manifests", "segments", "models", "deletes")
@@ -139,9 +142,12 @@ class Build:
 
     def release(self) -> None:
         """Give the lock back."""
-        if self.lock >= 0:
-            self.files.close(self.lock)
-            self.lock = -1
+        lock, self.lock = self.lock, -1
+        if lock >= 0:
+            try:
+                self.files.close(lock)
+            except OSError as error:
+                log.warning("could not close the lock of %s: %s", self.root, error)
 
     def abandon(self) -> None:
         """Remove what the build wrote, as far as that is possible."""

@@ -8,10 +8,14 @@ wait.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import numpy as np
+
+Sum = Callable[[Sequence[slice], Callable[[slice], np.ndarray]], np.ndarray]
 
 _BLOCK_VALUES = 1 << 19
 
@@ -36,19 +40,33 @@ def sum_over(blocks: Sequence[slice], term: Callable[[slice], np.ndarray]) -> np
     -------
     ndarray of float64
     """
+    with workers() as total:
+        return total(blocks, term)
+
+
+@contextmanager
+def workers() -> Iterator[Sum]:
+    """Start the threads for many sums: gives a function that sums like :func:`sum_over`."""
     from threadpoolctl import threadpool_limits
 
-    n_threads = min(_n_threads(), len(blocks))
-    edges = [len(blocks) * t // n_threads for t in range(n_threads + 1)]
+    n_threads = _n_threads()
+    # The number of a library's threads belongs to the process: two that set it and put it back would leave it at one.
+    with _turn, threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(n_threads) as pool:
 
-    def run(t: int) -> np.ndarray:
-        total = np.array(term(blocks[edges[t]]), dtype=np.float64)
-        for block in blocks[edges[t] + 1 : edges[t + 1]]:
-            total += term(block)
-        return total
+        def total(blocks: Sequence[slice], term: Callable[[slice], np.ndarray]) -> np.ndarray:
+            n_runs = min(n_threads, len(blocks))
+            edges = [len(blocks) * t // n_runs for t in range(n_runs + 1)]
+            runs = pool.map(lambda t: _sum(blocks[edges[t] : edges[t + 1]], term), range(n_runs))
+            return sum(runs, start=np.float64(0))
 
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(n_threads) as pool:
-        return sum(pool.map(run, range(n_threads)), start=np.float64(0))
+        yield total
+
+
+def _sum(blocks: Sequence[slice], term: Callable[[slice], np.ndarray]) -> np.ndarray:
+    total = np.array(term(blocks[0]), dtype=np.float64)
+    for block in blocks[1:]:
+        total += term(block)
+    return total
 
 
 def _n_threads() -> int:
@@ -56,3 +74,13 @@ def _n_threads() -> int:
     if asked.isdigit() and int(asked) > 0:
         return int(asked)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _renew_turn() -> None:
+    global _turn
+    _turn = threading.RLock()
+
+
+_renew_turn()
+# A thread of the parent may hold the lock at the moment of a fork, and does not exist in the child.
+os.register_at_fork(after_in_child=_renew_turn)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from hashdb_plugins._linear import centred
-from hashdb_plugins._parallel import blocks, sum_over
+from hashdb_plugins._parallel import Sum, blocks, sum_over, workers
 
 # The sign bit of a float32, and the bits of 1.0.
 _SIGN_BIT = np.int32(-(2**31))
@@ -87,19 +87,20 @@ def learn_rotation(
     k = projections.shape[1]
     rotation = np.linalg.qr(np.random.default_rng(seed).standard_normal((k, k)))[0]
     agreement: list[float] = []
-    for iteration in range(n_iterations):
-        u, sizes, w = np.linalg.svd(_agreement_matrix(projections, rotation.astype(np.float32)))
-        # What does not rise any more has come to a fixed point, or to the rounding of float32.
-        if agreement and sizes.sum() <= agreement[-1]:
-            break
-        rotation = u @ w
-        agreement.append(float(sizes.sum()))
-        progress(iteration + 1, n_iterations)
+    with workers() as total:
+        for iteration in range(n_iterations):
+            u, sizes, w = np.linalg.svd(_agreement_matrix(projections, rotation.astype(np.float32), total))
+            # What does not rise any more has come to a fixed point, or to the rounding of float32.
+            if agreement and sizes.sum() <= agreement[-1]:
+                break
+            rotation = u @ w
+            agreement.append(float(sizes.sum()))
+            progress(iteration + 1, n_iterations)
     progress(n_iterations, n_iterations)
     return rotation, np.array(agreement)
 
 
-def _agreement_matrix(projections: np.ndarray, rotation: np.ndarray) -> np.ndarray:
+def _agreement_matrix(projections: np.ndarray, rotation: np.ndarray, total: Sum) -> np.ndarray:
     """Give V'B for B = sgn(V R), products in float32 over blocks, sums over blocks in float64."""
 
     def term(block: slice) -> np.ndarray:
@@ -110,4 +111,4 @@ def _agreement_matrix(projections: np.ndarray, rotation: np.ndarray) -> np.ndarr
         np.bitwise_or(bits, _ONE, out=bits)
         return v.T @ signs
 
-    return sum_over(blocks(len(projections), 2 * len(rotation)), term)
+    return total(blocks(len(projections), 2 * len(rotation)), term)

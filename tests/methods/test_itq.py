@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 
 import hashdb
 from hashdb.errors import ArgumentError
@@ -85,6 +87,18 @@ def test_the_number_of_threads_changes_nothing_that_shows(vectors, monkeypatch):
         rows = np.tile(vectors, (60, 1))
         codes.append(hashdb.fit(rows, "itq", 8, params={"iterations": 5}).encode(vectors))
     assert (codes[0] != codes[1]).mean() < 0.01
+
+
+def test_fits_at_once_leave_the_threads_of_the_library_as_they_were(vectors):
+    def threads():
+        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+    hashdb.fit(vectors, "itq", 8)
+    before = threads()
+    with ThreadPoolExecutor(4) as pool:
+        models = list(pool.map(lambda _: hashdb.fit(vectors, "itq", 8), range(8)))
+    assert threads() == before
+    assert all(np.array_equal(model.encode(vectors), models[0].encode(vectors)) for model in models)
 
 
 def test_more_bits_than_dimensions_are_refused(vectors):

@@ -49,4 +49,5 @@ def kernels_always(monkeypatch):
 @pytest.fixture
 def numpy_always(monkeypatch):
     """Let NumPy do even the largest work."""
+    monkeypatch.setattr(scan, "_budget", scan._Budget())
     monkeypatch.setattr(scan, "NUMPY_BUDGET", 1 << 62)

@@ -156,6 +156,19 @@ def test_no_folder_to_write_the_cache_is_no_failure(tmp_path):
     assert [path.name for path in tmp_path.rglob("*")] == ["file"]
 
 
+def test_many_small_searches_soon_get_the_kernels(monkeypatch):
+    from hashdb.search import scan
+
+    budget = scan._Budget()
+    monkeypatch.setattr(scan, "_budget", budget)
+    assert budget.covers(scan.NUMPY_BUDGET // 2)
+    assert budget.covers(scan.NUMPY_BUDGET // 2)
+    assert not budget.covers(1)
+    monkeypatch.setattr(scan, "_budget", scan._Budget())
+    scan.use_kernels()
+    assert not scan._budget.covers(1)
+
+
 def test_warmup_compiles_every_kernel_and_tells():
     from hashdb import search
     from hashdb.search.kernels.compile import all_kernels

@@ -259,11 +259,11 @@ def test_a_full_disk_for_real(start, tmp_path):
 
 def test_64_segments_work_with_64_open_files(start, tmp_path):
     path = tmp_path / "i"
-    n = 140_000  # more than a small file has: every segment is mapped
-    store = new_index(path, make_codes(n), list(range(0, 2 * n, 2)), files=Unsynced())
+    n = 2_100  # more than a small file has: every segment is mapped
+    store = new_index(path, make_codes(n, 4096), list(range(0, 2 * n, 2)), n_bits=4096, files=Unsynced())
     for i in range(1, 64):
         first = i * 2 * n
-        put(store, make_codes(n, seed=i), range(first, first + 2 * n, 2), auto_compact=False)
+        put(store, make_codes(n, 4096, seed=i), range(first, first + 2 * n, 2), auto_compact=False)
     store.close()
     program = textwrap.dedent(
         f"""

@@ -81,7 +81,7 @@ def _row_distance(code: int, query: int, n_words: int) -> int:
 
 
 @device
-def _nearer_rows(base: int, n: int, query: int, n_words: int, limit: int) -> int:
+def _nearer_rows(base: int, n: int, query: int, n_words: int, limit: int) -> Any:
     if n == 64 and n_words == 2:
         return nearer_rows_mask(base, query, 2, limit)
     if n == 64 and n_words == 4:
