@@ -2,7 +2,8 @@
 
 ``python -m benchmarks.encode`` makes the figures of the documentation, ``--quick`` a trial of seconds. Vectors are
 normal with falling spread, away from the origin. The bare product ``X @ W`` neither centres nor thresholds and its
-results depend on the number of rows and threads: it is what codes would cost at the least.
+results depend on the number of rows and threads: it is what codes would cost at the least. FAISS as it comes fits ITQ
+on a sample of 32,768 rows; hashdb takes all, and so does the other line.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def rows(
         with threadpool_limits(n_threads):
             return [
                 *_encode(_vectors(n_encode, dim), n_bits, repeats),
-                _fit(_vectors(n_fit, dim), n_bits, iterations, repeats),
+                *_fit(_vectors(n_fit, dim), n_bits, iterations, repeats),
             ]
     finally:
         if previous is None:
@@ -119,22 +120,31 @@ def _encode(vectors: Any, n_bits: int, repeats: int) -> list[Row]:
     ]
 
 
-def _fit(vectors: Any, n_bits: int, iterations: int, repeats: int) -> Row:
-    import faiss
-
-    def peer() -> None:
-        transform = faiss.ITQTransform(vectors.shape[1], n_bits, True)
-        transform.max_iter = iterations
-        transform.train(vectors)
-
-    calls = {
+def _fit(vectors: Any, n_bits: int, iterations: int, repeats: int) -> list[Row]:
+    calls: dict[str, Callable[[], Any]] = {
         "hashdb": partial(hashdb.fit, vectors, "itq", n_bits, params={"iterations": iterations}),
-        "faiss": peer,
+        "as it comes": partial(_fit_peer, vectors, n_bits, iterations, all_rows=False),
+        "all rows": partial(_fit_peer, vectors, n_bits, iterations, all_rows=True),
     }
     seconds = interleaved(calls, repeats)
     size = f"{len(vectors):,} x {vectors.shape[1]} to {n_bits}, {iterations} iterations"
-    ours, theirs = (median(seconds[name]) for name in calls)
-    return Row("fit of `itq`", size, ours, "FAISS `ITQTransform`", theirs, ratio(seconds, "faiss", "hashdb"))
+    ours = median(seconds["hashdb"])
+    peers = {"all rows": "FAISS `ITQTransform`, all rows", "as it comes": "the same, its sample of 32,768 rows"}
+    return [
+        Row("fit of `itq`", size, ours, title, median(seconds[name]), ratio(seconds, name, "hashdb"))
+        for name, title in peers.items()
+    ]
+
+
+def _fit_peer(vectors: Any, n_bits: int, iterations: int, *, all_rows: bool) -> None:
+    import faiss
+
+    n, dim = vectors.shape
+    transform = faiss.ITQTransform(dim, n_bits, True)
+    transform.itq.max_iter = iterations
+    if all_rows:
+        transform.max_train_per_dim = n // dim + 1
+    transform.train(vectors)
 
 
 def _vectors(n: int, dim: int) -> Any:

@@ -207,7 +207,7 @@ def test_bad_input_is_one_line_exit_1_and_changes_nothing(built: Run, arguments:
 
 
 @pytest.mark.parametrize("arguments", [
-    (), ("bild",), ("build",), ("build", "b"), ("query", "a.hashdb"), ("query", "a.hashdb", "rows.npy", "--id", "1"),
+    ("bild",), ("build",), ("build", "b"), ("query", "a.hashdb"), ("query", "a.hashdb", "rows.npy", "--id", "1"),
     ("query", "a.hashdb", "rows.npy", "-k", "3", "--radius", "1"), ("build", "b", "rows.npy", "--metric", "l3"),
     ("delete", "a.hashdb"), ("query", "a.hashdb", "--id", "1", "--rescore", "3"),
 ])  # fmt: skip

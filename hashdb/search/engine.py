@@ -148,9 +148,7 @@ def _nothing(n_queries: int, width: int, id_dtype: Any) -> Nearest:
 def _knn_of_one(
     segment: Searchable, number: int, queries: Codes, width: int, n_bits: int, n_threads: int | None
 ) -> Nearest:
-    lists = scan.knn(
-        segment.code_blocks, queries, width, n_bits=n_bits, deleted=segment.deleted, n_threads=n_threads
-    )
+    lists = scan.knn(segment.code_blocks, queries, width, n_bits=n_bits, deleted=segment.deleted, n_threads=n_threads)
     rows = np.ascontiguousarray(lists.rows[:, :width], np.int64)
     ids = segment.ids_at(rows.reshape(-1)).reshape(rows.shape)
     return Nearest(ids, lists.distances[:, :width], np.full(rows.shape, number, np.int64), rows)
@@ -208,9 +206,7 @@ def _merged(
     return Nearest(ids[take], near[take], chosen[take], row[take])
 
 
-def _ids_of(
-    segments: Sequence[Searchable], chosen: NDArray[np.int64], rows: NDArray[np.int64]
-) -> NDArray[Any]:
+def _ids_of(segments: Sequence[Searchable], chosen: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[Any]:
     wanted = [(number, chosen == number) for number in np.unique(chosen).tolist()]
     parts = [(where, segments[number].ids_at(rows[where])) for number, where in wanted]
     ids = np.empty(len(rows), np.result_type(*(part.dtype for _, part in parts)))

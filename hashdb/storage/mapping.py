@@ -65,11 +65,14 @@ def read_file(path: Path, limit: int) -> bytes:
         if error.errno == errno.ELOOP:
             raise CorruptIndexError(f"{path} is a symbolic link, which an index never holds", path) from error
         raise storage_error(error, "read the index") from error
-    with os.fdopen(handle, "rb") as file:
+    try:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode) or found.st_size > limit:
             raise CorruptIndexError(f"{path} is no file of at most {limit} bytes", path)
-        return file.read(limit + 1)
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            return file.read(limit + 1)
+    finally:
+        os.close(handle)
 
 
 class Mapper:

@@ -79,17 +79,19 @@ def merge_windows(sources: list[Source], batch: int) -> Iterator[Window]:
     while active := [i for i, source in enumerate(sources) if starts[i] < source.n]:
         share = max(1, batch // len(active))
         stops = {i: min(starts[i] + share, sources[i].n) for i in active}
-        bound = min(sources[i].ids().keys(stops[i] - 1, stops[i])[0] for i in active)
+        last = {i: sources[i].ids().keys(stops[i] - 1, stops[i])[0] for i in active}
+        owner = min(active, key=lambda i: last[i])
+        bound = last[owner]
         parts: list[Part] = []
         keys: list[np.ndarray] = []
         for i in active:
-            if sources[i].ids().keys(starts[i], starts[i] + 1)[0] > bound:
+            if i != owner and sources[i].ids().keys(starts[i], starts[i] + 1)[0] > bound:
                 continue
             part_keys = sources[i].ids().keys(starts[i], stops[i])
             taken = int(np.searchsorted(part_keys, bound, side="right"))
             rows = np.arange(starts[i], starts[i] + taken)
             alive = sources[i].alive(starts[i], starts[i] + taken)
-            # Damaged ids may be out of order; a step of at least one row ends every merge.
+            # Damaged ids may be out of order: the owner's step of at least one row ends every merge.
             starts[i] += max(1, taken)
             part_keys = part_keys[:taken]
             if alive is not None:

@@ -99,12 +99,13 @@ def test_flipped_data_never_raise_anything_else(path):
         data = file.read_bytes()
         for value in (0x00, 0x7F, 0xFF):
             file.write_bytes(bytes([value]) * len(data))
-            try:
-                with Store.open(path) as store:
+            with Store.open(path) as store:
+                if "deletes" in str(file):
+                    with pytest.raises(CorruptIndexError):
+                        content(store)
+                else:
                     content(store)
-                    store.snapshot.rows_of([0, 4, 19])
-            except CorruptIndexError as error:
-                assert error.path == file
+                    assert len(store.snapshot.rows_of([0, 4, 19])[0]) == 3
         file.write_bytes(data)
 
 
@@ -118,7 +119,7 @@ def test_damaged_string_ids_never_raise_anything_else(tmp_path):
             at = seed % len(data)
             file.write_bytes(noise if seed % 2 else data[:at] + noise[at : at + 1] + data[at + 1 :])
             with Store.open(tmp_path / "i") as store:
-                segments, rows = store.snapshot.rows_of(words)
+                _, rows = store.snapshot.rows_of(words)
                 assert set(rows.tolist()) <= set(range(-1, 5))
                 assert len(store.snapshot.segments[0].ids_at(np.arange(5))) == 5
                 assert sum(len(ids) for ids, _ in store.snapshot.iter_id_order(2)) <= 5

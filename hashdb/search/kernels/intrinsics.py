@@ -57,22 +57,6 @@ def lowest_bit(typing_context: Any, word: Any) -> Any:
 
 
 @intrinsic
-def prefetch(typing_context: Any, where: Any) -> Any:
-    """``prefetch(address)``: ask for the cache line at an address; any address is harmless."""
-
-    def generate(context: Any, builder: Builder, signature: Any, arguments: Any) -> Value:
-        pointer = builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
-        number = ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [pointer.type, number, number, number])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
-        # Read, keep in every level of cache, data.
-        builder.call(function, [pointer, number(0), number(3), number(1)])
-        return context.get_dummy_value()
-
-    return types.void(types.int64), generate
-
-
-@intrinsic
 def wide_vectors(typing_context: Any) -> Any:
     """``wide_vectors()``: let the function that calls it use 512-bit registers, which LLVM avoids by itself."""
 
