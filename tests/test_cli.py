@@ -6,6 +6,7 @@ import io
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -310,3 +311,27 @@ def test_output_into_a_closed_pipe_is_no_error(built: Run) -> None:
 
 def test_no_progress_bar_where_nobody_sees_it(built: Run) -> None:
     assert built("add", "a.hashdb", "more.npy").err == ""
+
+
+def test_a_progress_bar_with_rate_on_a_terminal(built: Run) -> None:
+    fcntl, pty, termios = (pytest.importorskip(name) for name in ("fcntl", "pty", "termios"))
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+    command = [sys.executable, "-m", "hashdb", "build", "b.hashdb", "rows.npy", "--method", "itq", "--bits", "8"]
+    process = subprocess.Popen(command, stderr=theirs, stdout=subprocess.PIPE, text=True)
+    os.close(theirs)
+    drawn = b""
+    while True:
+        try:
+            part = os.read(ours, 65536)
+        except OSError:  # the other side was closed
+            break
+        if not part:
+            break
+        drawn += part
+    os.close(ours)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert b"fitting itq" in drawn
+    assert b"/s]" in drawn
+    assert out == "b.hashdb: 300 codes of 8 bits by itq, version 1\n"

@@ -23,7 +23,7 @@ class _Bars:
         if what != self._what:
             self.close()
             self._what = what
-            self._bar = tqdm(total=total, desc=what, unit=" rows", unit_scale=True, leave=False, file=sys.stderr)
+            self._bar = tqdm(total=total, desc=what, unit="", unit_scale=True, leave=False, file=sys.stderr)
         self._bar.total = total
         self._bar.update(done - self._bar.n)
 

@@ -21,6 +21,8 @@ KINDS = ("int64", "string")
 
 # Rows looked up at a time: bounds the memory of wide string keys.
 BLOCK = 1 << 16
+# Keys up to this width are gathered as windows of equal width, wider ones byte by byte.
+NARROW = 64
 # Fixed-width keys of a whole batch are sorted by NumPy up to this many bytes; beyond it, one by one.
 MAX_SORT_BYTES = 512 << 20
 
@@ -151,15 +153,26 @@ class StringColumn:
     def _gather(self, starts: np.ndarray, stops: np.ndarray, max_width: int) -> np.ndarray:
         starts = np.clip(starts, 0, len(self.data))
         lengths = np.clip(np.minimum(stops, len(self.data)) - starts, 0, max_width)
-        width = int(lengths.max(initial=1))
-        result = np.zeros((len(starts), max(1, width)), np.uint8)
-        total = int(lengths.sum())
+        width = max(1, int(lengths.max(initial=1)))
+        if width > NARROW or len(self.data) < width:
+            return self._gather_ragged(starts, lengths, width)
+        # Read `width` bytes at each start, or up to the end of the data and shifted, then blank what is not the id's.
+        begins = np.minimum(starts, len(self.data) - width)
+        cells = np.lib.stride_tricks.sliding_window_view(self.data, width)[begins]
+        for row in np.flatnonzero(begins != starts):
+            shift = int(starts[row] - begins[row])
+            cells[row, : width - shift] = cells[row, shift:].copy()
+        cells *= np.arange(width) < lengths[:, None]
+        return cells.view(f"S{width}").reshape(-1)
+
+    def _gather_ragged(self, starts: np.ndarray, lengths: np.ndarray, width: int) -> np.ndarray:
+        result = np.zeros((len(starts), width), np.uint8)
         # Byte i of the ragged run comes from `source[i]` and goes to `target[i]`.
-        within = np.arange(total) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        within = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         source = np.repeat(starts, lengths) + within
-        target = np.repeat(np.arange(len(starts)) * result.shape[1], lengths) + within
+        target = np.repeat(np.arange(len(starts)) * width, lengths) + within
         result.reshape(-1)[target] = self.data[source]
-        return result.view(f"S{result.shape[1]}").reshape(-1)
+        return result.view(f"S{width}").reshape(-1)
 
 
 def from_keys(keys: np.ndarray) -> IdColumn:

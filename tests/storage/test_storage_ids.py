@@ -43,9 +43,16 @@ def test_a_range_behaves_like_its_ids(first, n, data):
     assert column.take_keys(np.arange(n)[::-1]).tolist() == stored.values[::-1].tolist()
 
 
+@pytest.mark.parametrize("narrow", [module.NARROW, 5, 0])
 @settings(max_examples=60, deadline=None)
-@given(st.lists(WORDS, max_size=30))
-def test_strings_survive_keys_and_back(words):
+@given(words=st.lists(WORDS, max_size=30))
+def test_strings_survive_keys_and_back(words, narrow):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "NARROW", narrow)
+        check_strings(words)
+
+
+def check_strings(words):
     column = normalise(words, "string")
     assert to_users(column.keys(0, column.n)).tolist() == words
     again = from_keys(column.keys(0, column.n)) if words else column
