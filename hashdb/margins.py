@@ -54,7 +54,7 @@ _THREADED_WORK = 1 << 24
 # Outputs that the kernel goes through at a time.
 _TILE_COLUMNS = 256
 # Values (rows times their dimensions and outputs) of one block of the guard: what stays in the outer caches.
-_BLOCK_VALUES = 3 << 20
+_BLOCK_VALUES = 3 << 19
 
 
 def project(
@@ -130,21 +130,26 @@ def encode(
     """
     x, w, o, centre = _checked(vectors, weights, offset, mean)
     bits = np.empty((x.shape[0], w.shape[1]), np.bool_)
-    n_block = max(1, _BLOCK_VALUES // sum(w.shape))
+    n_block = min(max(1, _BLOCK_VALUES // sum(w.shape)), x.shape[0])
     # Overflow and underflow are part of the reckoning: such entries count as near the threshold.
     with np.errstate(all="ignore"):
-        guard = _Guard(w, o, may_compile=x.size * w.shape[1] > _SMALL_WORK)
-        for start in range(0, x.shape[0], n_block):
-            guard.encode_block(x[start : start + n_block], centre, bits[start : start + n_block])
+        guard = _Guard(w, o, centre, n_block, may_compile=x.size * w.shape[1] > _SMALL_WORK)
+        for start in range(0, x.shape[0], n_block or 1):
+            guard.encode_block(x[start : start + n_block], bits[start : start + n_block])
     return bits
 
 
 class _Guard:
-    """The scaled weights and the bounds of one call of :func:`encode`."""
+    """The scaled weights, the bounds and the memory of one call of :func:`encode`."""
 
-    def __init__(self, weights: Floats, offset: Doubles | None, may_compile: bool) -> None:
-        dim = weights.shape[0]
-        self.weights, self.offset, self.may_compile = weights, offset, may_compile
+    def __init__(
+        self, weights: Floats, offset: Doubles | None, mean: Floats | None, n_block: int, may_compile: bool
+    ) -> None:
+        dim, m = weights.shape
+        self.weights, self.offset, self.mean, self.may_compile = weights, offset, mean, may_compile
+        # Arrays of a few megabytes go back to the system when freed, and cost more to get than to fill.
+        self._centred = np.empty((0 if mean is None else n_block, dim), np.float32)
+        self._products, self._far = np.empty((n_block, m), np.float32), np.empty((n_block, m), np.bool_)
         wide = weights.astype(np.float64)
         # frexp gives norm = fraction * 2^e with a fraction below 1; half a unit more keeps rounding out of it.
         exponents = np.frexp(np.sqrt(np.einsum("jk,jk->k", wide, wide)) * (1 + 1e-9))[1]
@@ -163,37 +168,38 @@ class _Guard:
             self.scaled_offset = wide_offset.astype(np.float32)
         self.floor = np.float32(1.0001 * floor)
 
-    def encode_block(self, rows: Floats, mean: Floats | None, bits: NDArray[np.bool_]) -> None:
+    def encode_block(self, rows: Floats, bits: NDArray[np.bool_]) -> None:
         """Write the bits of some rows."""
-        z = rows if mean is None else rows - mean
-        products = z @ self.scaled
+        n = len(rows)
+        z = rows if self.mean is None else np.subtract(rows, self.mean, out=self._centred[:n])
+        products = np.matmul(z, self.scaled, out=self._products[:n])
         if self.scaled_offset is not None:
             products -= self.scaled_offset
         np.greater(products, 0, out=bits)
         norms = np.sqrt(np.einsum("ij,ij->i", z, z))
         bounds = norms * self.slope + self.floor
-        far = np.abs(products, out=products) > bounds[:, None]
+        far = np.greater(np.abs(products, out=products), bounds[:, None], out=self._far[:n])
         n_near = far.size - int(np.count_nonzero(far))
         if n_near * 64 > far.size:
-            self._resolve_many(rows, mean, far, bits)
+            self._resolve_many(rows, far, bits)
         elif n_near:
-            self._resolve_few(rows, mean, far, bits)
+            self._resolve_few(rows, far, bits)
 
-    def _resolve_many(self, rows: Floats, mean: Floats | None, far: NDArray[np.bool_], bits: NDArray[np.bool_]) -> None:
+    def _resolve_many(self, rows: Floats, far: NDArray[np.bool_], bits: NDArray[np.bool_]) -> None:
         """Sum every row and every column that has a near entry: cheaper than picking out so many."""
         i, k = np.flatnonzero(~far.all(axis=1)), np.flatnonzero(~far.all(axis=0))
         near_rows = rows if i.size == rows.shape[0] else rows[i]
         offset = None if self.offset is None else self.offset[k]
-        margins = _project(near_rows, self.weights[:, k], offset, mean, self.may_compile)
+        margins = _project(near_rows, self.weights[:, k], offset, self.mean, self.may_compile)
         bits[i[:, None], k] = margins > 0
 
-    def _resolve_few(self, rows: Floats, mean: Floats | None, far: NDArray[np.bool_], bits: NDArray[np.bool_]) -> None:
+    def _resolve_few(self, rows: Floats, far: NDArray[np.bool_], bits: NDArray[np.bool_]) -> None:
         """Sum each near entry."""
         near_rows, near_columns = np.divmod(np.flatnonzero(~far), far.shape[1])
         n_chunk = max(1, (1 << 19) // rows.shape[1])
         for start in range(0, near_rows.size, n_chunk):
             i, k = near_rows[start : start + n_chunk], near_columns[start : start + n_chunk]
-            terms = _centred(rows[i], mean) * self.weights.T[k]
+            terms = _centred(rows[i], self.mean) * self.weights.T[k]
             # accumulate adds from left to right, by definition; add.reduce would add in pairs.
             sums = np.add.accumulate(terms, axis=1, out=terms)[:, -1]
             bits[i, k] = _finish(sums, None if self.offset is None else self.offset[k]) > 0

@@ -15,7 +15,7 @@ import numpy as np
 from hashdb.errors import ArgumentError, DuplicateIdError, UnknownIdError
 from hashdb.storage.commit import Files, Staging
 from hashdb.storage.documents import group_json
-from hashdb.storage.ids import INT64_MAX, IdColumn, show
+from hashdb.storage.ids import INT64_MAX, IdColumn, RangeColumn, show, to_users
 from hashdb.storage.layout import ArrayWriter
 from hashdb.storage.manifest import MAX_DELETE_LISTS, DeleteEntry, Manifest, ModelEntry, SegmentEntry
 from hashdb.storage.mapping import Mapper
@@ -154,6 +154,12 @@ def decide_add(work: Workspace, head: Snapshot, segment: NewSegment, *, upsert: 
     return Change((*entries, new), next_id, head.manifest.model, segment.n, first_id)
 
 
+def decide_build(work: Workspace, head: Snapshot, segment: NewSegment | None, model: ModelEntry | None) -> Change:
+    """Make the first version."""
+    change = None if segment is None else decide_add(work, head, segment, upsert=False)
+    return Change((), 0, model) if change is None else replace(change, model=model)
+
+
 def _automatic(head: Snapshot, n: int) -> tuple[int, int]:
     if head.id_kind == "string":
         raise ArgumentError("this index has string ids, which cannot be assigned; give ids= (--ids FILE)")
@@ -192,3 +198,12 @@ def decide_delete(work: Workspace, head: Snapshot, ids: IdColumn, *, ignore_miss
     entries = delete_rows(work, head, segments, rows)
     n_left = sum(entry.n_alive for entry in entries)
     return Change(entries, head.next_id, head.manifest.model, head.n_rows - n_left)
+
+
+def assigned_ids(segment: NewSegment | None, change: Change | None, id_kind: str) -> np.ndarray:
+    """Return the ids of a new segment's rows in input order, as users see them."""
+    if segment is None or segment.n == 0 or change is None:
+        return np.empty(0, np.int64 if id_kind == "int64" else "<U1")
+    if segment.given_ids is None:
+        return RangeColumn(change.first_id or 0, segment.n).keys(0, segment.n)
+    return to_users(segment.given_ids.keys(0, segment.n))

@@ -163,7 +163,7 @@ class StringColumn:
             shift = int(starts[row] - begins[row])
             cells[row, : width - shift] = cells[row, shift:].copy()
         cells *= np.arange(width) < lengths[:, None]
-        return cells.view(f"S{width}").reshape(-1)
+        return np.asarray(cells.view(f"S{width}").reshape(-1))
 
     def _gather_ragged(self, starts: np.ndarray, lengths: np.ndarray, width: int) -> np.ndarray:
         result = np.zeros((len(starts), width), np.uint8)

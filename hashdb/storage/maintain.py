@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hashdb.errors import CorruptIndexError, FormatError, HashDBError, VersionGoneError
+from hashdb.errors import CorruptIndexError, FormatError, HashDBError, StorageError, VersionGoneError
 from hashdb.storage import folder
-from hashdb.storage.commit import Files, crc32c, remove_tree
+from hashdb.storage.commit import Files, crc32c, remove_tree, translated
 from hashdb.storage.documents import MAX_DOCUMENT_BYTES, group_json
 from hashdb.storage.layout import ArraySpec
 from hashdb.storage.manifest import DeleteEntry, Manifest, list_versions, manifest_name, read_manifest, unsealed
@@ -110,11 +110,14 @@ def _names_of(root: Path, version: int, *, strict: bool) -> list[str]:
 
 
 def _age(path: Path) -> float:
-    """Seconds since anything in a folder changed."""
-    newest = path.lstat().st_mtime
-    for place, folders, names in os.walk(path):
-        for name in (*folders, *names):
-            newest = max(newest, os.lstat(os.path.join(place, name)).st_mtime)
+    """Seconds since anything in a folder changed; 0 where someone is removing it right now."""
+    try:
+        newest = path.lstat().st_mtime
+        for place, folders, names in os.walk(path):
+            for name in (*folders, *names):
+                newest = max(newest, os.lstat(os.path.join(place, name)).st_mtime)
+    except FileNotFoundError:
+        return 0.0
     return time.time() - newest
 
 
@@ -211,8 +214,9 @@ def verify(
     steps = list(_steps(mapper, manifest, attributes, report, deep))
     for done, (path, step) in enumerate(steps):
         try:
-            step()
-        except (CorruptIndexError, VersionGoneError) as error:
+            with translated("read the index"):
+                step()
+        except (FormatError, VersionGoneError, StorageError) as error:
             report.note(error, path)
         if progress is not None:
             progress(done + 1, len(steps))

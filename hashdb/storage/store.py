@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import astuple
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from hashdb.errors import (
-    ArgumentError,
-    IndexExistsError,
-    ReadOnlyError,
-)
+from hashdb.errors import ArgumentError, IndexExistsError, ReadOnlyError
 from hashdb.storage import folder, maintain, versions
-from hashdb.storage.changes import Change, Workspace, decide_add, decide_delete
+from hashdb.storage.changes import Change, Workspace, assigned_ids, decide_add, decide_build, decide_delete
 from hashdb.storage.commit import DISK, Files, translated
 from hashdb.storage.compaction import Merges, plan_compact, reduce_segments
 from hashdb.storage.folder import Attributes
-from hashdb.storage.ids import Ids, RangeColumn, normalise, to_users
+from hashdb.storage.ids import Ids, normalise
 from hashdb.storage.manifest import Manifest, list_versions
 from hashdb.storage.mapping import Mapper
 from hashdb.storage.models import read_model, stored_model, write_model
@@ -64,8 +60,6 @@ class Store:
         self._build: folder.Build | None = None
         self._closed = False
 
-    # ---- opening and closing
-
     @classmethod
     def create(
         cls,
@@ -90,10 +84,8 @@ class Store:
             Information bits, and width of a code (1 to 4096).
         settings : dict
             JSON that the layers above keep with the index for ever.
-        files : Files
-            Layer for file effects.
-        sizes : Sizes
-            Sizes that tests make small.
+        files, sizes : Files, Sizes
+            Layer for file effects, and sizes: for tests.
 
         Raises
         ------
@@ -170,9 +162,7 @@ class Store:
     def __enter__(self) -> Store:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -197,15 +187,13 @@ class Store:
         with translated(f"read the versions of {self.path}"):
             return versions.describe_versions(self.path)
 
-    # ---- writing what a commit will refer to
-
     def write_model(self, document: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
-        """Write a model: a JSON document and arrays of any shape (bool, integers, floats); return its uuid.
+        """Write a model: a JSON document and arrays of bool, integers or floats; return its uuid.
 
         Raises
         ------
         ArgumentError
-            An array of objects or strings, a name that is none, or a document that is not JSON.
+            Something that cannot be stored.
         """
         self._writable("write a model")
         with translated(f"write a model to {self.path}"):
@@ -259,8 +247,6 @@ class Store:
         with translated(f"write to {self.path}"):
             return begin_segment(self.files, self.path, plan, ids)
 
-    # ---- commits
-
     def commit_build(self, model: str | None, segment: NewSegment | None = None) -> np.ndarray:
         """Make a created index visible as version 1.
 
@@ -269,7 +255,7 @@ class Store:
         model : str or None
             What :meth:`write_model` returned.
         segment : NewSegment or None
-            The first rows; None for an index of no rows.
+            The first rows.
 
         Returns
         -------
@@ -280,17 +266,11 @@ class Store:
             if self._build is None:
                 raise ArgumentError(f"{self.path} is an index already; add to it instead of building it")
             entry = None if model is None else stored_model(self.path, model)
-
-            def decide(work: Workspace, head: Snapshot) -> Change:
-                change = None if segment is None else decide_add(work, head, segment, upsert=False)
-                change = change or Change((), 0, None)
-                return Change(change.segments, change.next_id, entry, change.n_rows, change.first_id)
-
             self._build.check()
-            change = self._commit("build", decide, segment)
+            change = self._commit("build", lambda work, head: decide_build(work, head, segment, entry), segment)
             self._build.release()
             self._build = None
-            return self._assigned(segment, change)
+            return assigned_ids(segment, change, self.attributes.id_kind)
 
     def commit_add(self, segment: NewSegment, *, upsert: bool = False, auto_compact: bool = True) -> np.ndarray:
         """Make a new segment part of the index.
@@ -307,7 +287,7 @@ class Store:
         Returns
         -------
         ndarray
-            Ids of the rows in input order: int64, or fixed-width unicode.
+            Ids as :meth:`commit_build` returns them.
 
         Raises
         ------
@@ -324,7 +304,8 @@ class Store:
                 return reduce_segments(work, head, change, segment, merges)
             return change
 
-        return self._assigned(segment, self._commit("add", decide, segment, merges))
+        change = self._commit("add", decide, segment, merges)
+        return assigned_ids(segment, change, self.attributes.id_kind)
 
     def commit_delete(self, ids: Ids, *, ignore_missing: bool = False) -> int:
         """Delete rows by id; repeats are fine.
@@ -337,7 +318,7 @@ class Store:
         Raises
         ------
         UnknownIdError
-            An id is not in the index, and `ignore_missing` is false.
+            An id is not in the index.
         """
         column = normalise(ids, self.attributes.id_kind)
         change = self._commit(
@@ -370,26 +351,19 @@ class Store:
             raise ArgumentError(f"keep is {keep}, expected at least 1")
         merges = Merges(self._plan(), progress)
         with self._lock:
+            self.refresh()
             before = len(self.snapshot.segments)
             change = self._commit("compact", lambda work, head: plan_compact(work, head, merges), None, merges)
             with translated(f"sweep {self.path}"):
                 swept = maintain.sweep(self.files, self.path, grace=grace, keep=keep if prune else None)
+            now = self.snapshot
             return maintain.CompactReport(
-                version=self.snapshot.version,
-                committed=change is not None,
-                n_segments_before=before,
-                n_segments=len(self.snapshot.segments),
-                n_rows=self.snapshot.n_rows,
-                n_versions_removed=swept.n_versions,
-                n_folders_removed=swept.n_folders,
-                n_bytes_freed=swept.n_bytes,
+                now.version, change is not None, before, len(now.segments), now.n_rows, *astuple(swept)
             )
 
     def verify(self, *, deep: bool = False, progress: Progress | None = None) -> maintain.VerifyReport:
         """Check this version; see :func:`hashdb.storage.maintain.verify`."""
         return maintain.verify(self.path, version=self.snapshot.version, deep=deep, progress=progress)
-
-    # ---- inside
 
     def _plan(self, **fields: Any) -> SegmentPlan:
         return SegmentPlan(self.attributes.n_stored_bits, self.attributes.id_kind, self.sizes, **fields)
@@ -424,10 +398,3 @@ class Store:
         elif list_versions(self.path):
             raise IndexExistsError(f"there is an index at {self.path} already")
         return self.snapshot
-
-    def _assigned(self, segment: NewSegment | None, change: Change | None) -> np.ndarray:
-        if segment is None or segment.n == 0 or change is None:
-            return np.empty(0, np.int64 if self.attributes.id_kind == "int64" else "<U1")
-        if segment.given_ids is None:
-            return RangeColumn(change.first_id or 0, segment.n).keys(0, segment.n)
-        return to_users(segment.given_ids.keys(0, segment.n))

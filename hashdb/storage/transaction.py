@@ -105,6 +105,10 @@ class Transaction:
         manifest, data = head.manifest.successor(change.segments, change.next_id, change.model).encode()
         known = {segment.uuid: segment.unit for segment in head.segments}
         snapshot = load_snapshot(manifest, self.mapper, head.id_kind, head.n_stored_bits, known)
+        for segment in snapshot.segments:
+            if segment.uuid not in known:
+                # Someone's sweep may have taken a segment that waited for longer than the grace time.
+                segment.unit.check_sizes()
         self._target = self.mapper.root / "manifests" / manifest_name(manifest.version)
         self._data = data
         done = publish(self.files, self._target, data)

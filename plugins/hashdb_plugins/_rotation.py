@@ -9,10 +9,6 @@ import numpy as np
 from hashdb_plugins._linear import centred
 from hashdb_plugins._parallel import Sum, blocks, sum_over, workers
 
-# The sign bit of a float32, and the bits of 1.0.
-_SIGN_BIT = np.int32(-(2**31))
-_ONE = np.int32(0x3F800000)
-
 
 def rotate(
     vectors: np.ndarray,
@@ -86,10 +82,14 @@ def learn_rotation(
     """
     k = projections.shape[1]
     rotation = np.linalg.qr(np.random.default_rng(seed).standard_normal((k, k)))[0]
+    # V'B, kept up to date from B = -1 everywhere: after the first few turns well under 1 % of the signs change in one.
+    bits = np.zeros(projections.shape, np.bool_)
+    product = -np.repeat(projections.sum(axis=0, dtype=np.float64)[:, None], k, axis=1)
     agreement: list[float] = []
     with workers() as total:
         for iteration in range(n_iterations):
-            u, sizes, w = np.linalg.svd(_agreement_matrix(projections, rotation.astype(np.float32), total))
+            product += _change_of_signs(projections, rotation.astype(np.float32), bits, total)
+            u, sizes, w = np.linalg.svd(product)
             # What does not rise any more has come to a fixed point, or to the rounding of float32.
             if agreement and sizes.sum() <= agreement[-1]:
                 break
@@ -100,15 +100,23 @@ def learn_rotation(
     return rotation, np.array(agreement)
 
 
-def _agreement_matrix(projections: np.ndarray, rotation: np.ndarray, total: Sum) -> np.ndarray:
-    """Give V'B for B = sgn(V R), products in float32 over blocks, sums over blocks in float64."""
+def _change_of_signs(projections: np.ndarray, rotation: np.ndarray, bits: np.ndarray, total: Sum) -> np.ndarray:
+    """Set ``bits`` to the signs of V R and give the change of V'B, float64 (k, k)."""
+    from scipy.sparse import csr_array
 
     def term(block: slice) -> np.ndarray:
         v = projections[block]
-        signs = v @ rotation
-        bits = signs.view(np.int32)
-        np.bitwise_and(bits, _SIGN_BIT, out=bits)
-        np.bitwise_or(bits, _ONE, out=bits)
-        return v.T @ signs
+        new = v @ rotation >= 0
+        turned = np.flatnonzero(new != bits[block])
+        if turned.size * 16 > new.size:
+            change = new.astype(np.float32)
+            change -= bits[block]
+            bits[block] = new
+            return 2 * (v.T @ change)
+        bits[block] = new
+        rows, columns = np.divmod(turned, len(rotation))
+        starts = np.searchsorted(rows, np.arange(len(v) + 1))
+        signs = np.where(new.reshape(-1)[turned], np.float32(2), np.float32(-2))
+        return (csr_array((signs, columns, starts), shape=v.shape).T @ v).T
 
     return total(blocks(len(projections), 2 * len(rotation)), term)

@@ -1,6 +1,7 @@
 """Commits: what each makes of the index, and what happens when several writers meet."""
 
 import multiprocessing
+import shutil
 import threading
 
 import numpy as np
@@ -10,6 +11,7 @@ from storage_kit import Unsynced, Watched, content, expected, make_codes, new_in
 from hashdb.errors import (
     ArgumentError,
     ConflictError,
+    CorruptIndexError,
     DuplicateIdError,
     IndexExistsError,
     IndexNotFoundError,
@@ -17,7 +19,7 @@ from hashdb.errors import (
     UnknownIdError,
     VersionGoneError,
 )
-from hashdb.storage import Sizes, Store
+from hashdb.storage import Sizes, Store, segments
 from hashdb.storage import transaction as transactions
 
 INT64_MAX = (1 << 63) - 1
@@ -327,6 +329,23 @@ def test_attributes_are_checked(tmp_path, wrong):
     with pytest.raises(ArgumentError):
         Store.create(tmp_path / "i", **{"id_kind": "int64", "n_bits": 8, "n_stored_bits": 8, "settings": {}, **wrong})
     assert not (tmp_path / "i").exists()
+
+
+def test_a_segment_takes_no_more_rows_than_a_delete_list_can_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(segments, "MAX_ROWS", 5)
+    store = new_index(tmp_path / "i", make_codes(5))
+    with pytest.raises(ArgumentError, match="at most 5 rows; add the rows in several calls"):
+        put(store, make_codes(6))
+    assert len(list((tmp_path / "i" / "segments").iterdir())) == 2
+
+
+def test_a_segment_that_was_swept_before_its_commit_is_not_committed(tmp_path):
+    store = new_index(tmp_path / "i", make_codes(5))
+    segment = write(store, make_codes(2))
+    shutil.rmtree(tmp_path / "i" / "segments" / segment.uuid / "codes", ignore_errors=True)
+    with pytest.raises((CorruptIndexError, VersionGoneError)):
+        store.commit_add(segment)
+    assert len(raw_content(tmp_path / "i")) == 5
 
 
 def test_aborting_a_segment_leaves_nothing(tmp_path):

@@ -316,3 +316,24 @@ def test_everything_a_manifest_names_is_flushed_before_the_link(start, tmp_path)
     assert before.count("fsync_folder") >= before.count("mkdir") + 1
     assert after[:2] == ["link", "fsync_folder"]
     assert "write" not in after
+
+
+def test_storage_imports_no_zarr(tmp_path):
+    """Opening, adding, deleting and reading are done without it; it costs a quarter of a second."""
+    program = textwrap.dedent(
+        f"""
+        import sys
+        import numpy as np
+        from hashdb.storage import Store
+        store = Store.create({str(tmp_path / "i")!r}, id_kind="int64", n_bits=64, n_stored_bits=64, settings={{}})
+        writer = store.new_segment()
+        writer.append(np.zeros((3, 1), np.uint64))
+        store.commit_build(store.write_model({{}}, {{"w": np.zeros(2)}}), writer.finish())
+        store.commit_delete([1])
+        store.compact(prune=True)
+        assert store.verify().ok
+        print(sorted({{"zarr", "numba", "click", "pluggy"}} & set(sys.modules)))
+        """
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "[]", done.stderr

@@ -164,4 +164,5 @@ def test_store_behaves_like_a_dict(machine):
         suppress_health_check=list(HealthCheck),
         derandomize=True,
     )
-    run_state_machine_as_test(machine, settings=limits)  # checks the invariants after every step
+    check_machine = run_state_machine_as_test
+    check_machine(machine, settings=limits)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from storage_kit import Unsynced, Watched, content, expected, make_codes, new_index, put, raw_content, write
 
 from hashdb.errors import ArgumentError, CorruptIndexError, VersionGoneError
-from hashdb.storage import Sizes, Store
+from hashdb.storage import Sizes, Store, maintain
 from hashdb.storage.compaction import choose_merges, size_class
 
 
@@ -263,6 +263,15 @@ def test_nothing_is_swept_while_a_manifest_is_damaged(tmp_path):
         store.compact(grace=0)
     assert caught.value.path == manifest
     assert sorted(path.rglob("*")) == before
+
+
+def test_sweeping_passes_over_what_others_remove_meanwhile(tmp_path, monkeypatch):
+    path = tmp_path / "i"
+    store = new_index(path, make_codes(5), files=Unsynced())
+    listed = maintain._members
+    monkeypatch.setattr(maintain, "_members", lambda folder: [*listed(folder), folder / "000000000002.json.12.tmp"])
+    assert store.compact(grace=0, prune=True).n_folders_removed == 0
+    assert store.verify().ok
 
 
 def test_sweeping_goes_through_the_layer_for_file_effects(tmp_path):
