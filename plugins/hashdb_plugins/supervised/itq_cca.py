@@ -15,9 +15,9 @@ Labels of c classes give at most c - 1 correlations above 0 (c where rows may ha
 that, the columns of P beyond are zero, as they are in the authors' code, and the rotation spreads what there is over
 all bits. Rows without a label are left out.
 
-Cost: fit n (dim + c)^2 + dim^3 + c^3, then n n_bits^2 + n_bits^3 for each of the iterations; memory (dim + c)^2 doubles
-and n n_bits floats; encode n dim n_bits. At most dim bits, at most 10,000 classes. ``history`` in the state is the
-quantisation loss after each iteration, ``correlations`` the ρ.
+Cost: fit n (dim + c)^2 + dim^3 + c^3, then n n_bits^2 + n_bits^3 for each of the iterations; memory (dim + c)^2
+doubles and n n_bits floats and bools; encode n dim n_bits. At most dim bits, at most 10,000 classes. ``history`` in
+the state is the quantisation loss after each iteration, ``correlations`` the ρ.
 
 Differs from the paper: ε is a fraction of the mean variance of X (and of Y), where the authors' code adds an absolute
 0.0001, which means something else for every scale of the data.

@@ -19,7 +19,7 @@ Both turns lower Q or leave it. The first R is a random rotation.
     (4)  bit(x) = [R' P' (x - μ) > 0]
 
 Cost: fit n dim^2 + dim^3 for P, then n n_bits^2 + n_bits^3 for each of the iterations; memory dim^2 and n n_bits
-floats. Encode n dim n_bits, P R being one matrix. At most dim bits. ``history`` in the state is Q after each
+floats and bools. Encode n dim n_bits, P R being one matrix. At most dim bits. ``history`` in the state is Q after each
 iteration.
 
 Differs from the paper: nothing. It stops before ``iterations`` where Q does not fall any more.
