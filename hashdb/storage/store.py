@@ -247,7 +247,7 @@ class Store:
         with translated(f"write to {self.path}"):
             return begin_segment(self.files, self.path, plan, ids)
 
-    def commit_build(self, model: str | None, segment: NewSegment | None = None) -> np.ndarray:
+    def commit_build(self, model: str | None, segment: NewSegment | None = None) -> None:
         """Make a created index visible as version 1.
 
         Parameters
@@ -256,21 +256,15 @@ class Store:
             What :meth:`write_model` returned.
         segment : NewSegment or None
             The first rows.
-
-        Returns
-        -------
-        ndarray
-            Ids of the rows in input order: int64, or fixed-width unicode.
         """
         with self._lock:
             if self._build is None:
                 raise ArgumentError(f"{self.path} is an index already; add to it instead of building it")
             entry = None if model is None else stored_model(self.path, model)
             self._build.check()
-            change = self._commit("build", lambda work, head: decide_build(work, head, segment, entry), segment)
+            self._commit("build", lambda work, head: decide_build(work, head, segment, entry), segment)
             self._build.release()
             self._build = None
-            return assigned_ids(segment, change, self.attributes.id_kind)
 
     def commit_add(self, segment: NewSegment, *, upsert: bool = False, auto_compact: bool = True) -> np.ndarray:
         """Make a new segment part of the index.
@@ -287,7 +281,7 @@ class Store:
         Returns
         -------
         ndarray
-            Ids as :meth:`commit_build` returns them.
+            Ids of the rows in input order: int64, or fixed-width unicode.
 
         Raises
         ------

@@ -68,7 +68,8 @@ class Golden:
         writer.append(codes, vectors)
         segment = writer.finish()
         if build:
-            given = self.store.commit_build(self.store.write_model(DOCUMENT, ARRAYS), segment)
+            self.store.commit_build(self.store.write_model(DOCUMENT, ARRAYS), segment)
+            given = np.array(range(n) if ids is None else ids)
         else:
             given = self.store.commit_add(segment, upsert=upsert)
         self.rows.update(zip(given.tolist(), zip(codes.tolist(), vectors.tolist(), strict=True), strict=True))

@@ -43,10 +43,11 @@ def test_rows_come_back_by_id_whatever_the_order_of_the_input(tmp_path, kind, bu
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_build_returns_ids_in_input_order(tmp_path, kind):
+def test_add_returns_ids_in_input_order(tmp_path, kind):
     id_kind, ids, n = KINDS[kind]
     store = Store.create(tmp_path / "i", id_kind=id_kind, n_bits=64, n_stored_bits=64, settings={})
-    given = store.commit_build(None, write(store, make_codes(n), ids))
+    store.commit_build(None)
+    given = store.commit_add(write(store, make_codes(n), ids))
     assert given.tolist() == (list(range(n)) if ids is None else ids)
     assert given.dtype.kind == ("i" if id_kind == "int64" else "U")
 
