@@ -38,7 +38,12 @@ def main() -> None:
     if unknown:
         parser.error(f"no part {sorted(unknown)[0]!r}, expected {', '.join(PARTS)}")
     # Kernels compile into a folder of this run, so that no cache of another version is measured.
-    os.environ.setdefault("NUMBA_CACHE_DIR", tempfile.mkdtemp(prefix="hashdb-numba-"))
+    with tempfile.TemporaryDirectory(prefix="hashdb-numba-") as folder:
+        os.environ.setdefault("NUMBA_CACHE_DIR", folder)
+        _make(options)
+
+
+def _make(options: argparse.Namespace) -> None:
     page = Path(__file__).parent / "RESULTS.md"
     sections = {} if options.quick or not page.exists() else _sections(page.read_text(encoding="utf-8"))
     for name in options.parts or PARTS:

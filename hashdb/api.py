@@ -107,8 +107,10 @@ def build(
     >>> len(index)
     100
     """
-    if model is None and method is None:
-        raise ArgumentError("method is None, expected the name of a hashing method")
+    if not isinstance(method, str):
+        raise ArgumentError(f"method is {method!r}, expected the name of a hashing method")
+    if params is not None and not isinstance(params, Mapping):
+        raise ArgumentError(f"params are a {type(params).__name__}, expected a mapping of names to values")
     options = BuildOptions(
         method=method,
         n_bits=n_bits,
@@ -126,7 +128,7 @@ def build(
         store=store,
         database_codes=database_codes,
     )
-    return Index(build_store(Path(path), vectors, options, model, progress), model)
+    return Index(build_store(_folder(path), vectors, options, model, progress), model)
 
 
 def open(path: PathLike, *, version: int | None = None, mmap: bool = True, check: str = "quick") -> Index:
@@ -151,7 +153,7 @@ def open(path: PathLike, *, version: int | None = None, mmap: bool = True, check
     ------
     IndexNotFoundError, CorruptIndexError, UnsupportedFormatError, VersionGoneError
     """
-    return Index(Store.open(Path(path), version=version, mmap=mmap, check=check))
+    return Index(Store.open(_folder(path), version=version, mmap=mmap, check=check))
 
 
 def verify(path: PathLike, *, deep: bool = False, progress: Progress = silent) -> VerifyReport:
@@ -176,4 +178,10 @@ def verify(path: PathLike, *, deep: bool = False, progress: Progress = silent) -
     IndexNotFoundError
         There is no index.
     """
-    return verify_folder(Path(path), deep=deep, progress=lambda done, total: progress("verifying", done, total))
+    return verify_folder(_folder(path), deep=deep, progress=lambda done, total: progress("verifying", done, total))
+
+
+def _folder(path: PathLike) -> Path:
+    if not os.fspath(path):
+        raise ArgumentError("the path of the index is empty, expected the name of a folder")
+    return Path(path)

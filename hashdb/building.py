@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashdb import registry
+from hashdb.codes import check_n_bits
 from hashdb.errors import ArgumentError
 from hashdb.inputs import read_ids, read_labels
 from hashdb.model import Model, fit
 from hashdb.progress import Progress, silent
-from hashdb.reading import Reader, open_reader, open_sources
+from hashdb.reading import Reader, modality_of, open_reader, open_sources
 from hashdb.storage.folder import check_free
 from hashdb.storage.store import Store
 from hashdb.stored_vectors import METRICS, VECTOR_STORES, StoredVectors
@@ -58,6 +59,11 @@ class BuildOptions:
 
     def check(self) -> None:
         """Raise ArgumentError for a value outside its choices."""
+        if isinstance(self.seed, bool) or not isinstance(self.seed, (int, np.integer)) or self.seed < 0:
+            raise ArgumentError(f"seed is {self.seed!r}, expected a whole number of at least 0")
+        if self.n_bits is not None:
+            check_n_bits(self.n_bits)
+        _one_of("normalise", self.normalise, ("none", "l2"))
         _one_of("metric", self.metric, METRICS)
         _one_of("database_codes", self.database_codes, ("predicted", "learned"))
         if self.store_vectors is not None:
@@ -86,6 +92,8 @@ def build(path: Path, vectors: Any, options: BuildOptions, model: Model | None, 
     sources = open_sources(vectors, path.parent)
     try:
         options.check()
+        if model is not None:
+            _check_model(model, options)
         check_free(path)
         readers = _readers(sources, options, model)
         name = _stored_modality(readers, options, model)
@@ -106,17 +114,40 @@ def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
 def _readers(sources: dict[str, Any], options: BuildOptions, model: Model | None) -> dict[str, Reader]:
     if model is not None:
         ((name, source),) = sources.items() if len(sources) == 1 else _one_source(sources)
-        return {name: open_reader(source, model, options.modality or name or None, options.input_type)}
+        key = modality_of(name, options.modality)
+        return {key or "": open_reader(source, model, key, options.input_type)}
     info = registry.get(options.method, kind="method").info
     wants_bits = info.input == "bits"
     readers = {
         name: Reader.open(source, options.input_type, wants_bits=wants_bits, n_bits=options.n_bits)
         for name, source in sources.items()
     }
-    if wants_bits:
-        for reader in readers.values():
-            reader.check_width()
+    # Row i of one modality is paired with row i of the others: a sample draws the same rows of each.
+    if len({reader.n_rows for reader in readers.values()}) > 1:
+        counts = ", ".join(f"{name} {reader.n_rows}" for name, reader in readers.items())
+        raise ArgumentError(f"the modalities have different numbers of rows ({counts}), expected paired rows")
     return readers
+
+
+def _check_model(model: Any, options: BuildOptions) -> None:
+    """Raise ArgumentError for options that only a fit could follow."""
+    if not isinstance(model, Model):
+        raise ArgumentError(
+            f"model is a {type(model).__name__}, expected what hashdb.fit returns; method= takes a name"
+        )
+    fixed: dict[str, tuple[Any, Any]] = {
+        "n_bits": (options.n_bits, model.n_bits),
+        "quantiser": (options.quantiser, model.quantiser),
+        "normalise": (None if options.normalise == "none" else options.normalise, model.normalise),
+        "params": (options.params or None, None),
+        "labels": (options.labels, None),
+        "train": (options.train, None),
+        "database_codes": (None if options.database_codes == "predicted" else options.database_codes, None),
+    }
+    for name, (asked, fitted) in fixed.items():
+        if asked is not None and (fitted is None or asked != fitted):
+            shown = "" if name == "labels" else f" ({asked!r})"
+            raise ArgumentError(f"the model is fitted already, so {name}{shown} cannot be followed; leave it out")
 
 
 def _one_source(sources: dict[str, Any]) -> Any:
@@ -127,10 +158,12 @@ def _one_source(sources: dict[str, Any]) -> Any:
 
 def _stored_modality(readers: dict[str, Reader], options: BuildOptions, model: Model | None) -> str:
     if model is not None and model.modalities:
-        return options.modality or next(iter(readers))
+        return next(iter(readers))
     if options.modality is not None:
-        raise ArgumentError("modality= names what the rows are for a model of several modalities; this one has none")
+        raise ArgumentError("modality= goes with a fitted model (model=); name the modality to keep with store=")
     name = options.store or next(iter(readers))
+    if options.store and "" in readers:
+        raise ArgumentError(f"store is {options.store!r}, but the input has no modalities; leave it out")
     if name not in readers:
         raise ArgumentError(f"store is {name!r}, expected one of the modalities given: {', '.join(readers)}")
     return name
@@ -162,7 +195,7 @@ def _train(
     rows, numbers = reader.sample(n_train, options.seed)
     labels = None if options.labels is None else _labels_of(options.labels, reader, numbers)
     fitted = fit(
-        rows if "" in readers else {key: each.sample(n_train, options.seed)[0] for key, each in readers.items()},
+        rows if "" in readers else {key: each.take(numbers) for key, each in readers.items()},
         method=options.method,
         n_bits=reader.n_bits or (64 if options.n_bits is None else options.n_bits),
         quantiser=options.quantiser,

@@ -174,11 +174,19 @@ def width_of(sample: NDArray[Any], input_type: str) -> int:
     input_type : str
         One of ``INPUT_TYPES``.
     """
+    _check_kind(sample, input_type)
     if input_type == "hex":
         rows = _as_text(sample)
         return 4 * len(rows[0]) if rows else 0
     columns = sample.shape[1] if sample.ndim == 2 else 1
     return columns * (sample.dtype.itemsize * 8 if input_type in PACKED_TYPES else 1)
+
+
+def slack_of(sample: NDArray[Any], input_type: str) -> int:
+    """Count the bits that packing may have added to reach whole bytes or words."""
+    if input_type not in PACKED_TYPES:
+        return 0
+    return 63 if sample.dtype == np.uint64 else 7
 
 
 def to_bits(array: NDArray[Any], input_type: str) -> Bits:
@@ -261,14 +269,16 @@ def to_vectors(array: NDArray[Any], input_type: str) -> NDArray[np.float32]:
     return np.where(to_bits(array, input_type), np.float32(1), np.float32(-1))
 
 
-def fit_width(bits: Bits, n_bits: int) -> Bits:
+def fit_width(bits: Bits, n_bits: int, slack: int = 0) -> Bits:
     """Cut the padding that packing added to reach whole bytes or words.
 
     Parameters
     ----------
     bits : ndarray of bool, shape (n, width)
     n_bits : int
-        Width wanted; at most 63 bits narrower than what was read, and the bits between must be zero.
+        Width wanted.
+    slack : int
+        Bits that packing may have added, see :func:`slack_of`; they must be zero.
 
     Raises
     ------
@@ -278,7 +288,7 @@ def fit_width(bits: Bits, n_bits: int) -> Bits:
     width = bits.shape[1]
     if width == n_bits or not len(bits):
         return bits[:, :n_bits]
-    if not 0 < width - n_bits < 64:
+    if not 0 < width - n_bits <= slack:
         raise ArgumentError(f"codes are {width} bits wide, expected {n_bits} bits")
     stray = bits[:, n_bits:].any(axis=1)
     if stray.any():
@@ -290,6 +300,21 @@ def fit_width(bits: Bits, n_bits: int) -> Bits:
 def format_hex(codes: Codes, n_bits: int) -> list[str]:
     """Write codes as hex strings in ``packed-msb`` order, the order in which hash libraries print them."""
     return [row.tobytes().hex() for row in np.packbits(unpack(codes, n_bits), axis=1)]
+
+
+def _check_kind(sample: NDArray[Any], input_type: str) -> None:
+    """Raise ArgumentError where rows cannot be of that type at all."""
+    if not sample.size:
+        return
+    kind = sample.dtype.kind
+    fits = {
+        "hex": kind in "OUS",
+        "packed-msb": sample.dtype == np.uint8,
+        "packed-lsb": sample.dtype in (np.uint8, np.uint64),
+    }.get(input_type, kind in "biuf")
+    if not fits:
+        shown = "text" if kind in "OUS" else f"of dtype {sample.dtype}"
+        raise ArgumentError(f"rows are {shown}, which cannot be read as {input_type}; name another --input-type")
 
 
 def _as_text(array: Any) -> list[str]:

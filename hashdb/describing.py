@@ -138,8 +138,7 @@ def _sizes(snapshot: Snapshot) -> dict[str, int]:
     """Bytes on disk of the arrays that the snapshot uses, by what they hold."""
     sizes: dict[str, int] = {}
     for segment in snapshot.segments:
-        for name, entry in segment.unit.files.items():
-            kind = name.split("/")[0].split("_")[0].removesuffix("s") + "s"
-            if kind != "zarr.jsons":
-                sizes[kind] = sizes.get(kind, 0) + entry.size
-    return sizes
+        for name, n_bytes in segment.sizes().items():
+            kind = "ids" if name.startswith("id") else name
+            sizes[kind] = sizes.get(kind, 0) + n_bytes
+    return {kind: n_bytes for kind, n_bytes in sizes.items() if n_bytes}

@@ -42,13 +42,11 @@ class Index:
         document, arrays = store.read_model()
         self.model: Model = model if model is not None else Model.from_document(document, arrays)
         self._settings: dict[str, Any] = dict(store.attributes.settings)
-        kind = self._settings.get("store_vectors", "none")
+        kind = self.store_vectors
         self._stored = (
             None if kind == "none" else StoredVectors(kind, arrays.get("vectors.scale"), arrays.get("vectors.zero"))
         )
         self._closed = False
-
-    # -- what is there ---------------------------------------------------------------------------------------------
 
     @property
     def path(self) -> Path:
@@ -69,6 +67,11 @@ class Index:
     def input_type(self) -> str:
         """How rows are read unless told otherwise; recorded at the build."""
         return str(self._settings.get("input_type", "auto"))
+
+    @property
+    def store_vectors(self) -> str:
+        """How vectors are kept for re-ranking: ``none``, ``float32``, ``float16`` or ``int8``."""
+        return str(self._settings.get("store_vectors", "none"))
 
     def __len__(self) -> int:
         return self._snapshot().n_rows
@@ -120,14 +123,15 @@ class Index:
         UnknownIdError
             An id is not in the index.
         """
-        wanted = read_ids(ids) if isinstance(ids, os.PathLike) else normalise_ids(ids)
-        snapshot = self._snapshot()
+        return self._codes_of(self._snapshot(), ids)
+
+    def _codes_of(self, snapshot: Snapshot, ids: Any) -> Codes:
+        wanted = read_ids(ids, kind=self.id_kind) if isinstance(ids, os.PathLike) else normalise_ids(ids)
         owners, rows = self._rows_of(wanted, snapshot)
         missing = np.flatnonzero(rows < 0)
         if len(missing):
-            raise UnknownIdError(
-                f"id {wanted[int(missing[0])]!r} is not in the index ({len(missing)} of {len(rows)} ids are not)"
-            )
+            first = np.asarray(wanted)[missing[:1]].tolist()[0]
+            raise UnknownIdError(f"id {first!r} is not in the index ({len(missing)} of {len(rows)} ids are not)")
         found = np.empty((len(rows), n_words_of(self.model.n_stored_bits)), np.uint64)
         for number in np.unique(owners).tolist():
             where = owners == number
@@ -136,9 +140,9 @@ class Index:
 
     def codes(self, batch_rows: int = 65_536) -> Iterator[tuple[NDArray[Any], Codes]]:
         """Yield batches of (ids, codes), ids ascending."""
-        yield from self._snapshot().iter_id_order(batch_rows)
-
-    # -- search ----------------------------------------------------------------------------------------------------
+        for batch in self._snapshot().iter_id_order(max(1, querying.check_k(batch_rows))):
+            self._check_open()
+            yield batch
 
     def encode(self, vectors: Any, *, modality: str | None = None, input_type: str | None = None) -> Codes:
         """Encode vectors as the index would.
@@ -151,9 +155,8 @@ class Index:
         -------
         ndarray of uint64, shape (n, n_words)
         """
-        return self.model.encode(
-            reading.read_all(self.model, vectors, modality, input_type or self.input_type), modality=modality
-        )
+        self._check_open()
+        return reading.encode_all(self.model, vectors, modality, input_type or self.input_type)
 
     def query(
         self,
@@ -190,13 +193,13 @@ class Index:
         Neighbours
         """
         k = querying.check_k(k)
-        snapshot, rows = (
-            self._snapshot(),
-            reading.read_all(self.model, vectors, modality, input_type or self.input_type),
-        )
+        if metric is not None and rescore is None:
+            raise ArgumentError(f"metric {metric!r} orders what rescore re-ranks; give rescore too, or leave it out")
+        snapshot = self._snapshot()
         if rescore is None:
-            codes = self.model.encode(rows, modality=modality)
+            codes = self.encode(vectors, modality=modality, input_type=input_type)
             return querying.nearest(snapshot, codes, k, self.model.n_stored_bits, n_threads)
+        rows = reading.read_all(self.model, vectors, modality, input_type or self.input_type)
         return querying.rescored(
             snapshot,
             self.model,
@@ -205,6 +208,7 @@ class Index:
             k,
             rescore=rescore,
             metric=metric or self._settings.get("metric", "cosine"),
+            metric_asked=metric is not None,
             modality=modality,
             n_threads=n_threads,
         )
@@ -246,7 +250,8 @@ class Index:
         UnknownIdError
             An id is not in the index.
         """
-        return self.query_codes(self.get(ids), k=k, radius=radius, n_threads=n_threads)
+        snapshot = self._snapshot()
+        return self._query(snapshot, self._codes_of(snapshot, ids), k, radius, n_threads)
 
     def query_codes(
         self, codes: Any, *, k: int | None = None, radius: int | None = None, n_threads: int | None = None
@@ -263,16 +268,17 @@ class Index:
         -------
         Neighbours for ``k``, RadiusNeighbours for ``radius``
         """
+        return self._query(self._snapshot(), check_codes(codes, self.model.n_stored_bits), k, radius, n_threads)
+
+    def _query(
+        self, snapshot: Snapshot, queries: Codes, k: int | None, radius: int | None, n_threads: int | None
+    ) -> Neighbours | RadiusNeighbours:
         if (k is None) == (radius is None):
             raise ArgumentError("give either k or radius")
-        snapshot = self._snapshot()
         n_bits = self.model.n_stored_bits
-        queries = check_codes(codes, n_bits)
         if radius is not None:
             return querying.within(snapshot, queries, querying.check_radius(radius), n_bits, n_threads)
         return querying.nearest(snapshot, queries, querying.check_k(k), n_bits, n_threads)
-
-    # -- change ----------------------------------------------------------------------------------------------------
 
     def add(
         self,
@@ -343,7 +349,7 @@ class Index:
             An id is not in the index; nothing is deleted.
         """
         self._check_open()
-        wanted = read_ids(ids) if isinstance(ids, os.PathLike) else normalise_ids(ids)
+        wanted = read_ids(ids, kind=self.id_kind) if isinstance(ids, os.PathLike) else normalise_ids(ids)
         return self._store.commit_delete(wanted, ignore_missing=ignore_missing)
 
     def compact(self, *, prune: bool = False, keep: int = 1, progress: Progress = silent) -> Any:
@@ -367,14 +373,13 @@ class Index:
         self._store.close()
 
     def __enter__(self) -> Index:
+        self._check_open()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    # -- inside ----------------------------------------------------------------------------------------------------
 
     def _check_open(self) -> None:
         if self._closed:

@@ -17,7 +17,8 @@ from hashdb.search import engine, rerank, threads
 from hashdb.storage.snapshot import Segment, Snapshot
 from hashdb.stored_vectors import METRICS, StoredVectors
 
-_QUERIES_A_TASK = 16  # re-ranking reads about this many lists of candidates at once, a bound on memory
+_QUERIES_A_TASK = 16
+_BYTES_A_TASK = 1 << 25  # of candidates that one thread of re-ranking holds
 
 
 def id_dtype(snapshot: Snapshot) -> Any:
@@ -63,6 +64,7 @@ def rescored(
     *,
     rescore: int,
     metric: str,
+    metric_asked: bool,
     modality: str | None,
     n_threads: int | None,
 ) -> Neighbours:
@@ -77,6 +79,10 @@ def rescored(
     if metric not in METRICS:
         raise ArgumentError(f"metric is {metric!r}, expected one of {', '.join(METRICS)}")
     by_vectors = stored is not None and all(segment.modality == modality for segment in snapshot.segments)
+    if metric_asked and not by_vectors:
+        raise ArgumentError(
+            f"metric {metric!r} orders by stored vectors, which this index lacks for these queries; leave it out"
+        )
     if not by_vectors and not model.has_project:
         raise ArgumentError(
             "re-ranking needs stored vectors (build with store_vectors) or a method with margins; "
@@ -114,12 +120,18 @@ def _vector_scores(
     n_threads: int | None,
 ) -> NDArray[np.float32]:
     scores = np.empty(found.ids.shape, np.float32)
+    step = max(1, _BYTES_A_TASK // (stored.dtype.itemsize * vectors.shape[1]))
 
     def score(first: int) -> None:
-        part = slice(first, first + _QUERIES_A_TASK)
-        candidates = _gather(segments, found.segments[part], found.rows[part], stored.dtype, vectors.shape[1])
-        for query, rows in enumerate(candidates, start=first):
-            scores[query] = rerank.vector_scores(vectors[query], rows, metric, scale=stored.scale, zero=stored.zero)
+        for query in range(first, min(first + _QUERIES_A_TASK, len(vectors))):
+            for at in range(0, found.rows.shape[1], step):
+                threads.checkpoint()
+                part = slice(at, at + step)
+                owners = found.segments[query, part]
+                places = found.rows[query, part]
+                rows = _gather(segments, owners, places, stored, vectors.shape[1])
+                scored = rerank.vector_scores(vectors[query], rows, metric, scale=stored.scale, zero=stored.zero)
+                scores[query][part] = scored
 
     _for_each_part(len(vectors), score, n_threads)
     return scores
@@ -136,6 +148,7 @@ def _asymmetric_scores(
 
     def score(first: int) -> None:
         for query in range(first, min(first + _QUERIES_A_TASK, len(codes))):
+            threads.checkpoint()
             candidates = np.empty((found.rows.shape[1], codes.shape[1]), np.uint64)
             for number in np.unique(found.segments[query]).tolist():
                 where = found.segments[query] == number
@@ -147,9 +160,9 @@ def _asymmetric_scores(
 
 
 def _gather(
-    segments: Sequence[Segment], owners: NDArray[np.int64], rows: NDArray[np.int64], dtype: Any, dim: int
+    segments: Sequence[Segment], owners: NDArray[np.int64], rows: NDArray[np.int64], stored: StoredVectors, dim: int
 ) -> NDArray[Any]:
-    gathered = np.empty((*rows.shape, dim), dtype)
+    gathered = np.empty((len(rows), dim), stored.dtype)
     for number in np.unique(owners).tolist():
         where = owners == number
         gathered[where] = segments[number].vectors_at(rows[where])

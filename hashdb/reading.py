@@ -28,21 +28,42 @@ class Reader:
         One of ``hashdb.codes.INPUT_TYPES``.
     n_bits : int or None
         Width of a code where rows are bits, None where they are vectors.
+    slack : int
+        Bits of padding that the input may have beyond ``n_bits``.
     """
 
     source: VectorSource
     input_type: str
     n_bits: int | None = None
+    slack: int = 0
 
     @classmethod
     def open(cls, source: VectorSource, input_type: str, *, wants_bits: bool, n_bits: int | None = None) -> Reader:
         """Settle how rows are read, looking at the first of them."""
+        if not source.n_rows:
+            return cls._of_nothing(source, input_type, wants_bits, n_bits)
         sample = first_rows(source)
-        kind = packing.resolve_input_type(sample, input_type, wants_bits)
+        try:
+            kind = packing.resolve_input_type(sample, input_type, wants_bits)
+            width = packing.width_of(sample, kind)
+        except ArgumentError as error:
+            raise ArgumentError(f"{source.name}: {error}") from None
         if not wants_bits:
             return cls(source, kind)
-        width = packing.width_of(sample, kind)
-        return cls(source, kind, width if n_bits is None else n_bits)
+        if n_bits is None:
+            return cls(source, kind, width)
+        if not 0 <= width - n_bits <= packing.slack_of(sample, kind):
+            raise ArgumentError(f"{source.name} has codes of {width} bits, expected {n_bits} bits")
+        return cls(source, kind, n_bits, packing.slack_of(sample, kind))
+
+    @classmethod
+    def _of_nothing(cls, source: VectorSource, input_type: str, wants_bits: bool, n_bits: int | None) -> Reader:
+        """Read no rows: what a row is stays open."""
+        if not wants_bits:
+            return cls(source, "float" if input_type == "auto" else input_type)
+        if n_bits is None:
+            raise ArgumentError(f"{source.name} has no rows to tell the width of a code; give n_bits (--bits)")
+        return cls(source, input_type, n_bits)
 
     @property
     def n_rows(self) -> int:
@@ -56,12 +77,6 @@ class Reader:
             return self.n_bits
         return packing.width_of(first_rows(self.source), self.input_type)
 
-    def check_width(self) -> None:
-        """Raise ArgumentError unless the codes of the input have the width wanted."""
-        width = packing.width_of(first_rows(self.source), self.input_type)
-        if self.n_rows and self.n_bits is not None and not 0 <= width - self.n_bits < 64:
-            raise ArgumentError(f"{self.source.name} has codes of {width} bits, expected {self.n_bits} bits")
-
     def read(self, rows: NDArray[Any], numbers: Sequence[int] | NDArray[np.int64]) -> NDArray[Any]:
         """Turn raw rows into vectors or bits; ``numbers`` are their places in the input, for messages."""
         try:
@@ -69,7 +84,7 @@ class Reader:
                 vectors = packing.to_vectors(rows, self.input_type)
                 check_finite(vectors, numbers, self.source.name)
                 return vectors
-            return packing.fit_width(packing.to_bits(rows, self.input_type), self.n_bits)
+            return packing.fit_width(packing.to_bits(rows, self.input_type), self.n_bits, self.slack)
         except ArgumentError as error:
             if self.source.name in str(error):
                 raise
@@ -95,13 +110,17 @@ class Reader:
             numbers = np.arange(self.n_rows, dtype=np.int64)
         else:
             numbers = np.sort(np.random.default_rng(seed).choice(self.n_rows, n_rows, replace=False)).astype(np.int64)
+        return self.take(numbers), numbers
+
+    def take(self, numbers: NDArray[np.int64]) -> NDArray[Any]:
+        """Read the rows of ascending numbers."""
         step = batch_rows_of(self.n_columns)
         chosen = [numbers[at : at + step] for at in range(0, len(numbers), step)]
         parts = [self.read(self.source.take(part), part) for part in chosen]
         if len(parts) == 1:
-            return parts[0], numbers
+            return parts[0]
         nothing: NDArray[Any] = np.empty((0, self.n_columns), np.float32 if self.n_bits is None else np.bool_)
-        return np.concatenate(parts or [nothing]), numbers
+        return np.concatenate(parts or [nothing])
 
 
 def first_rows(source: VectorSource, n_rows: int = 256) -> NDArray[Any]:
@@ -133,7 +152,22 @@ def open_sources(vectors: Any, spool_near: Any) -> dict[str, VectorSource]:
         return {"": open_vectors(vectors, spool_near=spool_near)}
     if not vectors:
         raise ArgumentError("no modality was given, expected at least one name with its vectors")
-    return {str(name): open_vectors(value, spool_near=spool_near) for name, value in vectors.items()}
+    opened: dict[str, VectorSource] = {}
+    try:
+        for name, value in vectors.items():
+            opened[str(name)] = open_vectors(value, spool_near=spool_near)
+    except BaseException:
+        for source in opened.values():
+            source.close()
+        raise
+    return opened
+
+
+def modality_of(name: str, asked: str | None) -> str | None:
+    """Settle the modality of one input, named by its key, by an argument, or not at all."""
+    if name and asked and name != asked:
+        raise ArgumentError(f"modality is {asked!r}, but the vectors are given as {name!r}; expected one name")
+    return asked or name or None
 
 
 def open_reader(source: Any, model: Model, modality: str | None, input_type: str) -> Reader:
@@ -141,7 +175,6 @@ def open_reader(source: Any, model: Model, modality: str | None, input_type: str
     wants_bits = model.input == "bits"
     reader = Reader.open(source, input_type, wants_bits=wants_bits, n_bits=model.n_bits if wants_bits else None)
     if wants_bits:
-        reader.check_width()
         return reader
     if modality is not None and modality not in model.dims:
         known = ", ".join(name for name in model.dims if name) or "none"
@@ -151,7 +184,7 @@ def open_reader(source: Any, model: Model, modality: str | None, input_type: str
             f"this model has the modalities {', '.join(model.modalities)}: name one (modality=, --modality)"
         )
     expected = model.dims[modality or ""]
-    if reader.n_columns != expected:
+    if reader.n_rows and reader.n_columns != expected:
         raise ArgumentError(
             f"{source.name} has rows of dim {reader.n_columns}, expected dim {expected} as in the build"
         )
@@ -163,7 +196,17 @@ def as_rows(model: Model, vectors: Any) -> Any:
     if not isinstance(vectors, (np.ndarray, list, tuple)) or model.input == "bits":
         return vectors
     array = np.asarray(vectors)
-    return array[None, :] if array.ndim == 1 and array.dtype.kind in "biuf" else vectors
+    if array.ndim != 1 or array.dtype.kind not in "biuf":
+        return vectors
+    return array[None, :] if array.size else np.empty((0, next(iter(model.dims.values()))), np.float32)
+
+
+def encode_all(model: Model, vectors: Any, modality: str | None, input_type: str) -> packing.Codes:
+    """Encode a whole input, holding a batch of it at a time; uint64 (n, n_words)."""
+    with open_vectors(as_rows(model, vectors)) as source:
+        reader = open_reader(source, model, modality, input_type)
+        parts = [model.encode(rows, modality=modality) for rows in reader.batches()]
+    return np.concatenate(parts) if parts else np.empty((0, packing.n_words_of(model.n_stored_bits)), np.uint64)
 
 
 def read_all(model: Model, vectors: Any, modality: str | None, input_type: str) -> NDArray[Any]:
@@ -195,6 +238,5 @@ def read_codes(spec: Any, n_bits: int, input_type: str = "auto") -> packing.Code
     """
     with open_vectors(spec) as source:
         reader = Reader.open(source, input_type, wants_bits=True, n_bits=n_bits)
-        reader.check_width()
         parts = [packing.pack(bits) for bits in reader.batches()]
     return np.concatenate(parts) if parts else np.empty((0, packing.n_words_of(n_bits)), np.uint64)

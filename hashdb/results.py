@@ -39,6 +39,9 @@ class Neighbours:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def __getitem__(self, query: int) -> tuple[Ids, NDArray[Any]]:
+        return self.ids[query], self.distances[query]
+
     def __iter__(self) -> Iterator[tuple[Ids, NDArray[Any]]]:
         return zip(self.ids, self.distances, strict=True)
 

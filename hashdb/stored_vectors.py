@@ -41,7 +41,8 @@ class StoredVectors:
             raise ArgumentError("store_vectors='int8' learns the range of each dimension, so build needs rows")
         low, high = sample.min(axis=0), sample.max(axis=0)
         step = (high.astype(np.float64) - low) / 255
-        step = np.where(step > 0, step, 1.0)
+        # A range that float32 cannot divide by is no range.
+        step = np.where(step > np.finfo(np.float32).tiny, step, 1.0)
         return cls(kind, step.astype(np.float32), (low + 128 * step).astype(np.float32))
 
     @property

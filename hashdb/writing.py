@@ -16,7 +16,7 @@ from hashdb.errors import ArgumentError
 from hashdb.inputs import read_ids
 from hashdb.model import Model
 from hashdb.progress import Progress, silent
-from hashdb.reading import Reader, open_reader, open_sources
+from hashdb.reading import Reader, modality_of, open_reader, open_sources
 from hashdb.storage.store import Store
 from hashdb.stored_vectors import StoredVectors
 
@@ -41,10 +41,14 @@ def add(
     ndarray
         The ids of the rows, in the order of the input.
     """
-    (source,) = open_sources(vectors, Path(store.path).parent).values()
+    sources = open_sources(vectors, Path(store.path).parent)
     try:
+        if len(sources) > 1:
+            raise ArgumentError(f"{len(sources)} modalities were given, expected one: an add is of one modality")
+        ((name, source),) = sources.items()
+        modality = modality_of(name, modality)
         reader = open_reader(source, model, modality, input_type)
-        given = None if ids is None else read_ids(ids)
+        given = None if ids is None else read_ids(ids, kind=store.attributes.id_kind)
         check_ids_fit(given, reader)
         if given is None and store.attributes.id_kind == "string":
             raise ArgumentError("this index has string ids: give one id a row (ids=, --ids FILE)")
@@ -53,7 +57,8 @@ def add(
         segment = encode_into(store, model, reader, given, stored=stored, modality=modality, progress=progress)
         return store.commit_add(segment, upsert=upsert, auto_compact=auto_compact)
     finally:
-        source.close()
+        for source in sources.values():
+            source.close()
 
 
 def encode_into(

@@ -180,6 +180,16 @@ def test_methods_lists_and_describes(run: Run) -> None:
     (("query", "a.hashdb", "--codes", "wide.npy"), "128|wide"),
     (("query", "a.hashdb", "rows.npy", "--at", "9"), "9"),
     (("query", "a.hashdb", "rows.npy", "--output", "out.txt"), "expected .npz or .jsonl"),
+    (("query", "a.hashdb", "rows.npy", "--output", "/proc/x.npz"), "cannot write /proc/x.npz"),
+    (("query", "a.hashdb", "rows.npy", "--rescore", "2", "--metric", "l2"), "orders by stored vectors"),
+    (("delete", "a.hashdb", "1_0"), "'1_0' is not a whole number"),
+    (("delete", "a.hashdb", "007"), "'007' is not a whole number"),
+    (("build", "", "rows.npy"), "path of the index is empty"),
+    (("build", "b", "rows.npy", "--like", "a.hashdb", "--normalise", "l2"), "normalise ('l2')"),
+    (("build", "b", "rows.npy", "--like", "a.hashdb", "--train", "10"), "train (10)"),
+    (("build", "b", "rows.npy", "--store", "image"), "no modalities"),
+    (("build", "b", "bits.npy", "--method", "codes", "--bits", "4"), "codes of 16 bits, expected 4"),
+    (("demo", "--keep", "a.hashdb"), "a.hashdb"),
     (("delete", "a.hashdb", "5", "999"), "999"),
     (("methods", "itqq"), "itq"),
 ])  # fmt: skip
@@ -195,6 +205,7 @@ def test_bad_input_is_one_line_exit_1_and_changes_nothing(built: Run, arguments:
     Path("twice.txt").write_text("\n".join(["5"] * 300))
     Path("present.txt").write_text("\n".join(map(str, range(7, 27))))
     np.save("wide.npy", np.zeros((1, 2), np.uint64))
+    np.save("bits.npy", np.zeros((5, 16), bool))
     before = sorted(path for path in Path().rglob("*"))
     done = built(*arguments)
     assert done.code == 1, done
@@ -210,7 +221,8 @@ def test_bad_input_is_one_line_exit_1_and_changes_nothing(built: Run, arguments:
 @pytest.mark.parametrize("arguments", [
     ("bild",), ("build",), ("build", "b"), ("query", "a.hashdb"), ("query", "a.hashdb", "rows.npy", "--id", "1"),
     ("query", "a.hashdb", "rows.npy", "-k", "3", "--radius", "1"), ("build", "b", "rows.npy", "--metric", "l3"),
-    ("delete", "a.hashdb"), ("query", "a.hashdb", "--id", "1", "--rescore", "3"),
+    ("delete", "a.hashdb"), ("query", "a.hashdb", "--id", "1", "--rescore", "3"), ("demo", "--seed", "-1"),
+    ("query", "a.hashdb", "rows.npy", "--metric", "l2"),
 ])  # fmt: skip
 def test_wrong_usage_exits_2(built: Run, arguments: tuple[str, ...]) -> None:
     assert built(*arguments).code == 2
@@ -285,7 +297,8 @@ def test_ctrl_c_leaves_what_was_committed(built: Run, arguments: tuple[str, ...]
         time.sleep(0.002)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
+    assert process.returncode == 1, err
+    assert len(err.splitlines()) == 1
     assert "Traceback" not in err
     assert not Path("b.hashdb").exists()
     assert built("verify", "a.hashdb", "--deep").code == 0
@@ -335,3 +348,52 @@ def test_a_progress_bar_with_rate_on_a_terminal(built: Run) -> None:
     assert b"fitting itq" in drawn
     assert b"/s]" in drawn
     assert out == "b.hashdb: 300 codes of 8 bits by itq, version 1\n"
+
+
+def test_a_result_that_cannot_be_written_keeps_the_old_file(built: Run) -> None:
+    assert built("query", "a.hashdb", "more.npy", "--output", "keep.npz").code == 0
+    before = Path("keep.npz").read_bytes()
+    code = (
+        "import resource, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "from hashdb.cli import main\n"
+        "sys.argv = ['hashdb', 'query', 'a.hashdb', 'rows.npy', '--output', sys.argv[1]]\n"
+        "main()\n"
+    )
+    for output in ("keep.npz", "new.jsonl"):
+        done = subprocess.run([sys.executable, "-c", code, output], capture_output=True, text=True, check=False)
+        assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
+    assert Path("keep.npz").read_bytes() == before
+    assert not Path("new.jsonl").exists()
+    assert not list(Path().glob(".*"))
+
+
+def test_a_full_terminal_is_one_line(built: Run) -> None:
+    command = f"{sys.executable} -m hashdb query a.hashdb rows.npy > /dev/full"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
+    assert "cannot print" in done.stderr
+
+
+def test_rescored_json_names_its_measure(run: Run) -> None:
+    run("build", "a.hashdb", "rows.npy", "--method", "itq", "--bits", "8", "--store-vectors", "float32")
+    done = run("query", "a.hashdb", "more.npy", "-k", "2", "--rescore", "3", "--metric", "l2", "--json")
+    assert {record["measure"] for record in done.json} == {"l2"}
+
+
+def test_an_empty_build_of_codes_takes_whatever_comes_first(run: Run) -> None:
+    Path("nothing.txt").write_text("")
+    Path("hashes.txt").write_text("00ff00ff00ff00ff\n00fe00ff00ff00ff\n")
+    assert "give n_bits" in run("build", "c.hashdb", "nothing.txt", "--method", "codes").err
+    assert run("build", "c.hashdb", "nothing.txt", "--method", "codes", "--bits", "64").code == 0
+    assert run("add", "c.hashdb", "hashes.txt").out == "c.hashdb: added 2 rows, version 2, 2 rows in all\n"
+
+
+def test_string_ids_of_digits_may_stand_in_a_text_file(run: Run) -> None:
+    Path("ids.txt").write_text("10\n9\n")
+    Path("hashes.txt").write_text("00ff00ff00ff00ff\n00fe00ff00ff00ff\n")
+    Path("first.txt").write_text("a\n10\n")
+    run("build", "c.hashdb", "hashes.txt", "--method", "codes", "--ids", "first.txt")
+    assert run("add", "c.hashdb", "hashes.txt", "--ids", "ids.txt", "--upsert").code == 0
+    assert run("delete", "c.hashdb", "--ids", "ids.txt").out == "c.hashdb: deleted 2 rows, version 3, 1 row left\n"

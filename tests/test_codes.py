@@ -122,12 +122,20 @@ def test_auto_refuses_two_readings_and_names_them(array: np.ndarray, message: st
 
 def test_padding_of_packed_codes_must_be_zero() -> None:
     bits = np.zeros((2, 8), bool)
-    assert codes.fit_width(bits, 5).shape == (2, 5)
+    assert codes.fit_width(bits, 5, slack=7).shape == (2, 5)
     bits[1, 6] = True
     with pytest.raises(ArgumentError, match="row 1 has bits set past 5"):
-        codes.fit_width(bits, 5)
+        codes.fit_width(bits, 5, slack=7)
     with pytest.raises(ArgumentError, match="8 bits wide, expected 9"):
-        codes.fit_width(bits, 9)
+        codes.fit_width(bits, 9, slack=7)
+    with pytest.raises(ArgumentError, match="8 bits wide, expected 5"):
+        codes.fit_width(bits[:1], 5)
+
+
+def test_slack_is_that_of_the_unit_of_packing() -> None:
+    assert codes.slack_of(np.zeros((1, 8), bool), "bool") == 0
+    assert codes.slack_of(np.zeros((1, 8), np.uint8), "packed-msb") == 7
+    assert codes.slack_of(np.zeros((1, 1), np.uint64), "packed-lsb") == 63
 
 
 def test_float64_beyond_float32_is_refused() -> None:

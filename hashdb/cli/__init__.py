@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -25,6 +27,10 @@ _COMMANDS = {
 }
 
 
+class _Interrupted(Exception):
+    """Ctrl-C while a command ran."""
+
+
 class _LazyGroup(click.Group):
     """Imports the module of a command when the command is asked for."""
 
@@ -37,6 +43,14 @@ class _LazyGroup(click.Group):
         module, attribute = _COMMANDS[name].split(":")
         command: click.Command = getattr(import_module(module), attribute)
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # a full disk shows here rather than at exit
+            return result
+        except KeyboardInterrupt:
+            raise _Interrupted from None  # click would print an empty line of its own
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -67,20 +81,21 @@ def main() -> None:
     try:
         cli.main(prog_name="hashdb", standalone_mode=False)
     except HashDBError as error:
-        _fail(f"hashdb: {' '.join(str(error).split())}", 1)
-    except click.exceptions.Abort:
-        _fail("hashdb: interrupted; what was committed before stays", 130)
-    except KeyboardInterrupt:
-        _fail("hashdb: interrupted; what was committed before stays", 130)
+        _fail(f"hashdb: {' '.join(str(error).split())}")
+    except (_Interrupted, click.exceptions.Abort):
+        _fail("hashdb: interrupted; what was committed before stays")
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # Whoever read our output has left: nothing to say, and nowhere to say it.
-        sys.stderr.close()
-        sys.exit(0)
+    except OSError as error:
+        _fail(f"hashdb: cannot print the output: {error.strerror or error}")
 
 
-def _fail(message: str, code: int) -> None:
+def _fail(message: str) -> None:
     click.echo(message, err=True)
-    sys.exit(code)
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # What could not be printed is lost and has been told; the interpreter must not try once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(1)

@@ -27,12 +27,16 @@ _SHADES = " ░▒▓█"
 
 @click.command()
 @click.option("--keep", type=click.Path(), metavar="INDEX", help="Keep the index of the tour at this path.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 def demo(keep: str | None, seed: int) -> None:
     """Take a tour on images of handwritten digits.
 
     Learn codes four ways, build, add, delete, reopen, and look at what a query finds.
     """
+    from hashdb.storage.folder import check_free
+
+    if keep:
+        check_free(Path(keep))
     images, labels = _digits(seed)
     with tempfile.TemporaryDirectory() as folder:
         n_queries = len(images) - _N_DATABASE

@@ -68,7 +68,7 @@ def versions(index: str, as_json: bool) -> None:
     with hashdb.open(index) as opened:
         listed = [vars_of(entry) for entry in opened.versions()]
     if as_json:
-        say_json(listed)
+        say_json({"index": index, "versions": listed})
     else:
         head = list(listed[0])
         say(table(head, [[entry[name] for name in head] for entry in listed]))
@@ -91,22 +91,26 @@ def verify(index: str, deep: bool, as_json: bool) -> None:
         files = f"{count(report.n_files, 'file')}, {size(report.n_bytes)}"
         say(f"{index}: well; version {report.version}, {files}, {looked} checked")
     if not report.ok:
-        for _, problem in report.problems:
-            note(f"hashdb: {problem}")
+        if not as_json:
+            for _, problem in report.problems:
+                say(problem)
+        note(f"hashdb: {index} is damaged: {count(len(report.problems), 'problem')}")
         sys.exit(1)
 
 
 @click.command()
 @click.argument("index", type=click.Path())
 @click.option("--prune", is_flag=True, help="Remove old versions and the files only they use.")
-@click.option("--keep", type=int, default=1, show_default=True, metavar="N", help="Newest versions that --prune keeps.")
+@click.option("--keep", type=int, metavar="N", help="Newest versions that --prune keeps [default: 1].")
 @json_option
-def compact(index: str, prune: bool, keep: int, as_json: bool) -> None:
+def compact(index: str, prune: bool, keep: int | None, as_json: bool) -> None:
     """Merge segments, fold deletes, sweep leftovers."""
     import hashdb
 
+    if keep is not None and not prune:
+        raise click.UsageError("--keep says what --prune keeps; give both.")
     with hashdb.open(index) as opened, bars() as progress:
-        report = opened.compact(prune=prune, keep=keep, progress=progress)
+        report = opened.compact(prune=prune, keep=1 if keep is None else keep, progress=progress)
     if as_json:
         say_json(vars_of(report))
         return

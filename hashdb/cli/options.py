@@ -52,13 +52,13 @@ def open_input(spec: str, format_: str | None, near: str) -> Any:
     return open_vectors(spec, format=format_, spool_near=Path(near).absolute().parent)
 
 
-def pairs(values: tuple[str, ...], option: str) -> dict[str, str]:
-    """Split KEY=VALUE texts."""
+def pairs(values: tuple[str, ...], option: str, form: str = "KEY=VALUE") -> dict[str, str]:
+    """Split texts of that form."""
     found: dict[str, str] = {}
     for text in values:
         key, equals, value = text.partition("=")
         if not equals or not key:
-            raise ArgumentError(f"{option} {text!r} is not of the form KEY=VALUE")
+            raise ArgumentError(f"{option} {text!r} is not of the form {form}")
         if key in found:
             raise ArgumentError(f"{option} names {key!r} twice")
         found[key] = value
@@ -71,8 +71,8 @@ def ids_of_text(texts: tuple[str, ...], id_kind: str) -> Any:
         return list(texts)
     values = []
     for text in texts:
-        try:
-            values.append(int(text))
-        except ValueError:
-            raise ArgumentError(f"id {text!r} is not a whole number, and this index has int64 ids") from None
+        # int() also takes 1_0, +4, 007 and other scripts' digits: an id is what it says, or refused.
+        if not text.isascii() or not text.lstrip("-").isdigit() or str(int(text)) != text:
+            raise ArgumentError(f"id {text!r} is not a whole number, and this index has int64 ids")
+        values.append(int(text))
     return values

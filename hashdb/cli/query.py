@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from hashdb.cli.options import ids_of_text, input_options, json_option, open_input, threads_option
-from hashdb.cli.printing import say, say_json
-from hashdb.errors import ArgumentError
+from hashdb.cli.printing import note, say, say_json
+from hashdb.cli.saving import save_jsonl, save_npz, suffix_of
 
 _SHOWN = 20  # neighbours a line shows to people
 
@@ -48,13 +47,16 @@ def query(
     import hashdb
 
     _check(vectors, ids, codes, k, radius, options)
-    suffix = _suffix(output)
+    suffix = suffix_of(output)
     with hashdb.open(index, version=at) as opened:
         names, found = _search(opened, index, vectors, ids, codes, 10 if k is None else k, radius, options)
+        stored = opened.store_vectors
+    if getattr(found, "measure", "") == "asymmetric" and stored != "none":
+        note("note: the stored vectors are of another modality than the queries; ordered by the margins of the codes")
     if suffix == ".npz":
-        _save_npz(str(output), found)
+        save_npz(str(output), found)
     elif suffix == ".jsonl":
-        _save_jsonl(str(output), names, found)
+        save_jsonl(str(output), _records(names, found))
     else:
         _print(names, found, as_json)
 
@@ -71,6 +73,8 @@ def _check(
         raise click.UsageError("Give the queries once: VECTORS, --id ID or --codes FILE.")
     if k is not None and radius is not None:
         raise click.UsageError("Give either -k or --radius.")
+    if options["metric"] is not None and options["rescore"] is None:
+        raise click.UsageError("--metric orders what --rescore re-ranks; give both.")
     if options["rescore"] is not None and (radius is not None or vectors is None):
         raise click.UsageError(
             "--rescore re-ranks the k nearest of VECTORS; it goes with neither --radius, --id nor --codes."
@@ -108,37 +112,16 @@ def _search(
     return list(range(len(found))), found
 
 
-def _suffix(output: str | None) -> str:
-    if output is None:
-        return ""
-    suffix = Path(output).suffix
-    if suffix not in (".npz", ".jsonl"):
-        raise ArgumentError(f"--output {output} ends in {suffix or 'nothing'!r}, expected .npz or .jsonl")
-    if not Path(output).absolute().parent.is_dir():
-        raise ArgumentError(f"--output {output}: its folder does not exist")
-    return suffix
-
-
-def _save_npz(path: str, found: Any) -> None:
-    import numpy as np
-
-    arrays = {"ids": found.ids, "distances": found.distances}
-    if hasattr(found, "lims"):
-        arrays["lims"] = found.lims
-    np.savez(path, **arrays)
-
-
-def _save_jsonl(path: str, names: list[Any], found: Any) -> None:
-    import json
-
-    with open(path, "w", encoding="utf-8") as file:
-        for record in _records(names, found):
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
-
-
 def _records(names: list[Any], found: Any) -> Any:
+    measure = getattr(found, "measure", "hamming")
+    named = {} if measure == "hamming" else {"measure": measure}
     for name, (ids, distances) in zip(names, found, strict=True):
-        yield {"query": name, "ids": ids.tolist(), "distances": distances.tolist()}
+        yield {"query": name, "ids": ids.tolist(), "distances": [_finite(far) for far in distances.tolist()], **named}
+
+
+def _finite(distance: float) -> float | None:
+    """JSON has no infinity, which a score beyond float32 is."""
+    return distance if abs(distance) != float("inf") else None
 
 
 def _print(names: list[Any], found: Any, as_json: bool) -> None:
@@ -151,5 +134,7 @@ def _print(names: list[Any], found: Any, as_json: bool) -> None:
         say(f"{record['query']}: {', '.join(pairs[:_SHOWN]) or 'nothing'}{more}")
 
 
-def _short(distance: float) -> str:
+def _short(distance: float | None) -> str:
+    if distance is None:
+        return "beyond float32"
     return str(distance) if isinstance(distance, int) else f"{distance:.4g}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any
 
 import click
@@ -56,12 +57,19 @@ def build(
     VECTORS is a .npy, .npz, .fvecs, .bvecs, .fbin, .u8bin, idx, .mat, .jsonl, .csv or text file, a list of hex codes,
     or - for stdin; FILE::NAME picks an array, column or key.
     """
-    import hashdb
+    from pathlib import Path
 
+    import hashdb
+    from hashdb.storage.folder import check_free
+
+    if index:
+        check_free(Path(index))  # before stdin is spooled
     options["method"], model = _model(like, bits, params, options)
     chosen = pairs(params, "--param")
-    inputs = _inputs(index, vectors, modalities, format_)
-    with bars() as progress:
+    with ExitStack() as stack, bars() as progress:
+        inputs = _inputs(index, vectors, modalities, format_)
+        for source in inputs.values() if isinstance(inputs, dict) else [inputs]:
+            stack.enter_context(source)
         built = hashdb.build(
             index,
             inputs,
@@ -121,7 +129,10 @@ def _inputs(index: str, vectors: str | None, modalities: tuple[str, ...], format
     if modalities and vectors:
         raise ArgumentError(f"give either VECTORS ({vectors}) or --modality NAME=FILE, not both")
     if modalities:
-        return {name: open_input(spec, format_, index) for name, spec in pairs(modalities, "--modality").items()}
+        return {
+            name: open_input(spec, format_, index)
+            for name, spec in pairs(modalities, "--modality", "NAME=FILE").items()
+        }
     if vectors is None:
         raise click.UsageError("Missing argument 'VECTORS' (or --modality NAME=FILE).")
     return open_input(vectors, format_, index)
@@ -144,6 +155,7 @@ def _model(like: str | None, bits: int | None, params: tuple[str, ...], options:
             raise ArgumentError(f"--like takes the model of {like} as it is; leave out {name}")
     if options["labels"]:
         note("note: --labels serves fitting only, and --like fits nothing; ignored")
+        options["labels"] = None
     with hashdb.open(like) as other:
         return "itq", other.model
 

@@ -25,7 +25,11 @@ _FITS: list[Wanted] = [lambda shape, dtype: len(shape) == 1 and dtype.kind in "i
 _MIN, _MAX = -(2**63), 2**63 - 1
 
 
-def read_ids(spec: str | os.PathLike[str] | Sequence[Any] | npt.NDArray[Any], format: str | None = None) -> Ids:
+def read_ids(
+    spec: str | os.PathLike[str] | Sequence[Any] | npt.NDArray[Any],
+    format: str | None = None,
+    kind: str | None = None,
+) -> Ids:
     """Read ids.
 
     Parameters
@@ -35,6 +39,8 @@ def read_ids(spec: str | os.PathLike[str] | Sequence[Any] | npt.NDArray[Any], fo
         ``.jsonl::KEY``, ``.csv::COLUMN``, ``.mat`` of whole numbers. Other objects go to `normalise_ids`.
     format : str, optional
         In place of the extension.
+    kind : {"int64", "string"}, optional
+        Kind of ids of the index that they are for: text is then never taken as numbers where strings are wanted.
 
     Returns
     -------
@@ -50,7 +56,7 @@ def read_ids(spec: str | os.PathLike[str] | Sequence[Any] | npt.NDArray[Any], fo
     values, found = load_values(spec, format, _FITS)
     try:
         if found in ("csv", "text", "hex") and isinstance(values, list):
-            return _from_strings(values)
+            return values if kind == "string" else _from_strings(values)
         if found == "mat" and isinstance(values, np.ndarray) and values.dtype.kind == "f":
             values = _whole(values)
         return normalise_ids(values)

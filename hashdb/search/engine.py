@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from hashdb.search import scan
 
 Codes = NDArray[np.uint64]
-_QUERIES_AT_ONCE = 1024  # bounds the lists held while several segments are merged
+_QUERIES_AT_ONCE = 1024
+_BYTES_AT_ONCE = 1 << 27  # of the lists held while several segments are merged, unless one query needs more
+_BYTES_A_ROW = 48  # of such a list, with what merging makes of it
 
 
 class Searchable(Protocol):
@@ -91,9 +93,11 @@ def knn(
         return _nothing(len(queries), width, id_dtype)
     if len(live) == 1:
         return _knn_of_one(segments[live[0]], live[0], queries, width, n_bits, n_threads)
+    held = sum(min(width, segments[number].n_alive) for number in live) * _BYTES_A_ROW
+    step = max(1, min(_QUERIES_AT_ONCE, _BYTES_AT_ONCE // held))
     parts = [
-        _knn_of_many(segments, live, queries[first : first + _QUERIES_AT_ONCE], width, n_bits, n_threads)
-        for first in range(0, len(queries), _QUERIES_AT_ONCE)
+        _knn_of_many(segments, live, queries[first : first + step], width, n_bits, n_threads)
+        for first in range(0, len(queries), step)
     ]
     return Nearest(*(np.concatenate([getattr(part, name) for part in parts]) for name in _FIELDS))
 

@@ -22,6 +22,7 @@ Codes = NDArray[np.uint64]
 # What a process does in NumPy, in units of about a nanosecond, before it loads the kernels: loading them takes half a
 # second from the cache and some seconds without, so this much is never slower than twice the best choice.
 NUMPY_BUDGET = 1 << 27
+NUMPY_ROWS = 1 << 22  # of a segment: NumPy holds a few arrays of as many values at a time
 
 
 class Lists(NamedTuple):
@@ -98,7 +99,7 @@ def knn(
     k = min(k, n)
     if k == 0 or len(queries) == 0:
         return _lists_of(np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.int32), limits, n_bits)
-    if _budget.covers(len(queries) * n * (queries.shape[1] + 4) + 64 * len(queries) * k):
+    if n <= NUMPY_ROWS and _budget.covers(len(queries) * n * (queries.shape[1] + 4) + 64 * len(queries) * k):
         rows, distances = numpy_scan.knn(blocks, queries, k, deleted)
         return _lists_of(rows, distances, limits, n_bits)
     from hashdb.search import kernel_scan
@@ -147,7 +148,8 @@ def radius(
     blocks, queries, deleted = _check_segment(blocks, queries, n_bits, deleted)
     threads_wanted = threads.check_n_threads(n_threads)
     n = sum(map(len, blocks))
-    if n == 0 or len(queries) == 0 or _budget.covers(len(queries) * n * (queries.shape[1] + 4)):
+    small = n <= NUMPY_ROWS and _budget.covers(len(queries) * n * (queries.shape[1] + 4))
+    if n == 0 or len(queries) == 0 or small:
         return numpy_scan.radius(blocks, queries, radius, deleted)
     from hashdb.search import kernel_scan
 

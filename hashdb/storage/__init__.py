@@ -5,10 +5,11 @@
 
 from hashdb.storage.commit import DISK, Files
 from hashdb.storage.folder import Attributes
-from hashdb.storage.maintain import CompactReport, VerifyReport, verify
+from hashdb.storage.maintain import VerifyReport, verify
 from hashdb.storage.segments import NewSegment, SegmentWriter, Sizes
 from hashdb.storage.snapshot import Segment, Snapshot
 from hashdb.storage.store import Store
+from hashdb.storage.sweeping import CompactReport
 from hashdb.storage.versions import VersionInfo
 
 __all__ = [

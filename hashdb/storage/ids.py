@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from hashdb.errors import ArgumentError, DuplicateIdError
+from hashdb.errors import ArgumentError, CorruptIndexError, DuplicateIdError
 
 MAX_ID_BYTES = 1024
 INT64_MAX = (1 << 63) - 1
@@ -111,11 +112,19 @@ class StringColumn:
     data : ndarray of uint8
         UTF-8 of all ids, one after the other.
     offsets : ndarray of int64, shape (n + 1,)
-        Where each begins. Read from disk, so never trusted: every use clips them to `data`.
+        Where each begins.
+    path : Path or None
+        The file of the offsets, for a column read from disk: they are then checked before every use, since clipped
+        ones would make ids that are not there, and hide those that are.
     """
 
     data: np.ndarray
     offsets: np.ndarray
+    path: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.path is not None and (int(self.offsets[0]) != 0 or int(self.offsets[-1]) != len(self.data)):
+            raise self._damaged(self.path)
 
     @property
     def n(self) -> int:
@@ -151,8 +160,12 @@ class StringColumn:
         return self._gather(self.offsets[rows], self.offsets[rows + 1], width)
 
     def _gather(self, starts: np.ndarray, stops: np.ndarray, max_width: int) -> np.ndarray:
-        starts = np.clip(starts, 0, len(self.data))
-        lengths = np.clip(np.minimum(stops, len(self.data)) - starts, 0, max_width)
+        lengths = stops - starts
+        if self.path is not None:
+            wrong = (starts < 0) | (stops <= starts) | (stops > len(self.data)) | (lengths > MAX_ID_BYTES)
+            if bool(wrong.any()):
+                raise self._damaged(self.path)
+        lengths = np.minimum(lengths, max_width)
         width = max(1, int(lengths.max(initial=1)))
         if width > NARROW or len(self.data) < width:
             return self._gather_ragged(starts, lengths, width)
@@ -164,6 +177,12 @@ class StringColumn:
             cells[row, : width - shift] = cells[row, shift:].copy()
         cells *= np.arange(width) < lengths[:, None]
         return np.asarray(cells.view(f"S{width}").reshape(-1))
+
+    @staticmethod
+    def _damaged(path: Path) -> CorruptIndexError:
+        return CorruptIndexError(
+            f"{path} holds offsets of ids that are out of order or out of range: its data are damaged", path
+        )
 
     def _gather_ragged(self, starts: np.ndarray, lengths: np.ndarray, width: int) -> np.ndarray:
         result = np.zeros((len(starts), width), np.uint8)
@@ -222,15 +241,18 @@ def normalise(ids: Ids, kind: str) -> IdColumn:
 def _normalise_int(ids: Ids) -> IntColumn:
     if isinstance(ids, np.ndarray) and ids.dtype.kind in "iu":
         if ids.dtype == np.uint64 and len(ids) and ids.max() > INT64_MAX:
-            raise ArgumentError(f"id {ids.max()} is beyond the largest integer id, {INT64_MAX}")
+            raise ArgumentError(f"id {ids.max()} is beyond int64, expected an integer up to {INT64_MAX}")
         return IntColumn(np.array(ids, np.int64))
     values = ids.tolist() if isinstance(ids, np.ndarray) else list(ids)
+    # Millions of plain ints: NumPy checks their range itself, and the loop is only for saying which one is wrong.
+    if set(map(type, values)) == {int} and min(values) >= INT64_MIN and max(values) <= INT64_MAX:
+        return IntColumn(np.array(values, np.int64))
     for value in values:
         if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
             raise ArgumentError(f"id {value!r:.80} is no integer, and this index has integer ids; give integers")
         if not INT64_MIN <= value <= INT64_MAX:
             raise ArgumentError(
-                f"id {value!r:.80} does not fit 64 bits; integer ids go from {INT64_MIN} to {INT64_MAX}"
+                f"id {value!r:.80} is beyond int64, expected an integer from {INT64_MIN} to {INT64_MAX}"
             )
     return IntColumn(np.array(values, np.int64))
 

@@ -1,10 +1,7 @@
-"""Looking after an index: verifying it, sweeping leftovers, pruning old versions."""
+"""Verifying an index: every document, file and row, and what no version names."""
 
 from __future__ import annotations
 
-import os
-import re
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,114 +11,17 @@ import numpy as np
 
 from hashdb.errors import CorruptIndexError, FormatError, HashDBError, StorageError, VersionGoneError
 from hashdb.storage import folder
-from hashdb.storage.commit import Files, crc32c, remove_tree, translated
+from hashdb.storage.commit import crc32c, translated
 from hashdb.storage.documents import MAX_DOCUMENT_BYTES, group_json
 from hashdb.storage.layout import ArraySpec
-from hashdb.storage.manifest import DeleteEntry, Manifest, list_versions, manifest_name, read_manifest, unsealed
+from hashdb.storage.manifest import DeleteEntry, Manifest, list_versions, manifest_name, read_manifest
 from hashdb.storage.mapping import Mapper, read_file
 from hashdb.storage.reading import SegmentUnit, Unit, delete_files, open_model, open_segment, read_deletes
 from hashdb.storage.snapshot import Snapshot
+from hashdb.storage.sweeping import GRACE, age_of, folders_of, names_of
+from hashdb.storage.versions import check_chain
 
 Progress = Callable[[int, int], None]
-
-_UUIDS = re.compile(rb'"uuid":"([0-9a-f]{32})"')
-
-
-# ---- sweeping and pruning
-
-
-@dataclass(frozen=True)
-class CompactReport:
-    """What ``compact`` did: whether it made a version, and what it removed."""
-
-    version: int
-    committed: bool
-    n_segments_before: int
-    n_segments: int
-    n_rows: int
-    n_versions_removed: int
-    n_folders_removed: int
-    n_bytes_freed: int
-
-
-@dataclass(frozen=True)
-class Swept:
-    """Versions, folders and bytes removed."""
-
-    n_versions: int
-    n_folders: int
-    n_bytes: int
-
-
-def sweep(files: Files, root: Path, *, grace: float, keep: int | None = None) -> Swept:
-    """Remove what no version refers to.
-
-    Parameters
-    ----------
-    files : Files
-        Layer for file effects.
-    root : Path
-        Folder of the index.
-    grace : float
-        Seconds that something unreferenced must have been left alone: a writer may be about to commit it.
-    keep : int, optional
-        Remove all but so many of the newest versions first, and at once what only those referred to.
-
-    Raises
-    ------
-    CorruptIndexError
-        A manifest that stays is damaged: it cannot be told what it refers to, so nothing is removed.
-    """
-    # Folders are listed before manifests are read: what is committed in between is then seen as referred to.
-    found = [path for group in folder.GROUPS[1:] for path in _members(root / group)]
-    found += [path for path in _members(root / "manifests") if path.name.endswith(".tmp")]
-    numbers = list_versions(root)
-    gone = numbers[:-keep] if keep is not None else []
-    used = {name for number in numbers[len(gone) :] for name in _names_of(root, number, strict=True)}
-    pruned = {name for number in gone for name in _names_of(root, number, strict=False)}
-    n_bytes = 0
-    for number in gone:
-        # Upwards, one by one: writers rely on it to notice that the version they build on is past.
-        n_bytes += remove_tree(files, root / "manifests" / manifest_name(number))
-    if gone:
-        files.fsync_folder(root / "manifests")
-    removable = [
-        path for path in found if path.name not in used and (path.name in pruned or _age(path) > max(grace, 0.0))
-    ]
-    for path in removable:
-        n_bytes += remove_tree(files, path)
-    return Swept(len(gone), len(removable), n_bytes)
-
-
-def _members(path: Path) -> list[Path]:
-    with os.scandir(path) as entries:
-        return sorted(Path(entry.path) for entry in entries if entry.name != "zarr.json")
-
-
-def _names_of(root: Path, version: int, *, strict: bool) -> list[str]:
-    path = root / "manifests" / manifest_name(version)
-    try:
-        data = read_file(path, MAX_DOCUMENT_BYTES)
-    except FileNotFoundError:
-        return []
-    if strict:
-        unsealed(data, path)
-    return [name.decode("ascii") for name in _UUIDS.findall(data)]
-
-
-def _age(path: Path) -> float:
-    """Seconds since anything in a folder changed; 0 where someone is removing it right now."""
-    try:
-        newest = path.lstat().st_mtime
-        for place, folders, names in os.walk(path):
-            for name in (*folders, *names):
-                newest = max(newest, os.lstat(os.path.join(place, name)).st_mtime)
-    except FileNotFoundError:
-        return 0.0
-    return time.time() - newest
-
-
-# ---- verifying
 
 
 @dataclass
@@ -136,6 +36,8 @@ class VerifyReport:
         Whether every byte was read.
     problems : list of (str, str)
         File at fault and what is wrong; empty for an index that is well.
+    notes : list of str
+        What may hint at a loss and is no fault in itself: folders left over that no version names. Found when deep.
     n_files, n_bytes : int
         Files looked at, and their bytes.
     """
@@ -143,6 +45,7 @@ class VerifyReport:
     version: int | None = None
     deep: bool = False
     problems: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     n_files: int = 0
     n_bytes: int = 0
 
@@ -187,10 +90,11 @@ def verify(
     root : str or Path
         Folder of the index.
     version : int, optional
-        Version to check, the newest that can be read by default. All manifests are checked in any case.
+        Version to check, the newest that can be read by default. All manifests are checked in any case, and
+        that none is missing between them.
     deep : bool
         Also compare the checksum of every file, read every array with zarr and compare it with our own reading, and
-        check that ids ascend and padding bits are zero.
+        check that ids ascend and padding bits are zero; and note old folders that no version names.
     progress : callable, optional
         Called with (files done, files in all).
 
@@ -206,7 +110,9 @@ def verify(
     except FormatError as error:
         report.note(error, root / "zarr.json")
         return report
+    found = folders_of(root) if deep and all((root / name).is_dir() for name in folder.GROUPS) else []
     manifest = _check_manifests(root, attributes, version, report)
+    report.notes += _leftovers(root, found)
     if manifest is None:
         return report
     report.version = manifest.version
@@ -227,6 +133,7 @@ def _check_manifests(
     root: Path, attributes: folder.Attributes, version: int | None, report: VerifyReport
 ) -> Manifest | None:
     chosen = None
+    manifests: dict[int, Manifest] = {}
     for number in list_versions(root):
         path = root / "manifests" / manifest_name(number)
         try:
@@ -240,11 +147,23 @@ def _check_manifests(
             continue
         except FileNotFoundError:
             continue
+        manifests[number] = manifest
         if version is None or number == version:
             chosen = manifest
+    for broken in check_chain(root, manifests):
+        report.note(broken, root / "manifests")
     if version is not None and chosen is None and not report.problems:
         raise VersionGoneError(f"{root} has no version {version}")
     return chosen
+
+
+def _leftovers(root: Path, found: list[Path]) -> list[str]:
+    used = {name for number in list_versions(root) for name in names_of(root, number, strict=False)} if found else set()
+    return [
+        f"{path} is named by no version: left over from a commit that failed, or a newer version was lost"
+        for path in found
+        if path.name not in used and age_of(path) > GRACE
+    ]
 
 
 Step = tuple[Path, Callable[[], None]]

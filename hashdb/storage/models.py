@@ -16,6 +16,9 @@ from hashdb.storage.manifest import ModelEntry
 from hashdb.storage.mapping import Mapper
 from hashdb.storage.reading import open_model
 
+# Bytes of arrays that are checked when a model is opened: a damaged scale or weight gives wrong answers in silence.
+MAX_CHECKED_BYTES = 64 << 20
+
 
 def write_model(files: Files, root: Path, document: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
     """Write a model that no version refers to yet, and flush it.
@@ -102,6 +105,20 @@ def _write(staging: Staging, uuid_: str, document: dict[str, Any], arrays: dict[
 
 
 def read_model(mapper: Mapper, entry: ModelEntry) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Return the document and arrays of a model."""
+    """Return the document and arrays of a model, checksums compared from the smallest file up to 64 MiB in all.
+
+    Raises
+    ------
+    CorruptIndexError
+        Naming a file that is missing or does not match its checksum.
+    """
     document, unit = open_model(mapper, entry)
+    n_bytes = 0
+    for name in sorted(unit.files, key=lambda name: unit.files[name].size):
+        n_bytes += unit.files[name].size
+        if n_bytes > MAX_CHECKED_BYTES:
+            break
+        # Metadata of Zarr are not read here, so they cannot mislead.
+        if not name.endswith("zarr.json"):
+            unit.check_file(name)
     return document, {name: unit.whole(name) for name in unit.arrays}

@@ -178,9 +178,17 @@ class SegmentUnit(Unit):
         return None if spec is None else (spec.dtype, spec.shape[1])
 
     def column(self, first_id: int | None) -> IdColumn:
-        """Return the ids; `first_id` is the manifest's."""
+        """Return the ids; `first_id` is the manifest's.
+
+        Raises
+        ------
+        CorruptIndexError
+            The offsets of string ids do not begin or end where they should.
+        """
         if "id_bytes" in self.arrays:
-            return StringColumn(self.whole("id_bytes"), self.whole("id_offsets"))
+            return StringColumn(
+                self.whole("id_bytes"), self.whole("id_offsets"), self.folder / "id_offsets" / "c" / "0"
+            )
         if "ids" in self.arrays:
             return IntColumn(self.whole("ids"))
         return RangeColumn(first_id or 0, self.n)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from hashdb.errors import ArgumentError, IndexExistsError, ReadOnlyError
-from hashdb.storage import folder, maintain, versions
+from hashdb.storage import folder, maintain, sweeping, versions
 from hashdb.storage.changes import Change, Workspace, assigned_ids, decide_add, decide_build, decide_delete
 from hashdb.storage.commit import DISK, Files, translated
 from hashdb.storage.compaction import Merges, plan_compact, reduce_segments
@@ -140,6 +140,8 @@ class Store:
         """
         if check not in ("quick", "full"):
             raise ArgumentError(f"check is {check!r:.40}, expected 'quick' or 'full'")
+        if version is not None and (isinstance(version, bool) or not isinstance(version, int | np.integer)):
+            raise ArgumentError(f"version= (--at) is {version!r:.40}, expected a whole number")
         root = Path(path)
         with translated(f"open the index {root}"):
             attributes = folder.read_attributes(root)
@@ -321,8 +323,8 @@ class Store:
         return 0 if change is None else change.n_rows
 
     def compact(
-        self, *, prune: bool = False, keep: int = 1, grace: float = 3600.0, progress: Progress | None = None
-    ) -> maintain.CompactReport:
+        self, *, prune: bool = False, keep: int = 1, grace: float = sweeping.GRACE, progress: Progress | None = None
+    ) -> sweeping.CompactReport:
         """Merge the segments of each modality and policy into one without deleted rows, and sweep leftovers.
 
         Parameters
@@ -345,13 +347,15 @@ class Store:
             raise ArgumentError(f"keep is {keep}, expected at least 1")
         merges = Merges(self._plan(), progress)
         with self._lock:
-            self.refresh()
+            self._writable("compact")
+            with translated(f"open the index {self.path}"):
+                self._head()
             before = len(self.snapshot.segments)
             change = self._commit("compact", lambda work, head: plan_compact(work, head, merges), None, merges)
             with translated(f"sweep {self.path}"):
-                swept = maintain.sweep(self.files, self.path, grace=grace, keep=keep if prune else None)
+                swept = sweeping.sweep(self.files, self.path, grace=grace, keep=keep if prune else None)
             now = self.snapshot
-            return maintain.CompactReport(
+            return sweeping.CompactReport(
                 now.version, change is not None, before, len(now.segments), now.n_rows, *astuple(swept)
             )
 
@@ -367,7 +371,8 @@ class Store:
             raise ArgumentError(f"cannot {doing}: the index {self.path} was closed")
         if self.read_only:
             raise ReadOnlyError(
-                f"cannot {doing}: {self.path} was opened at version {self.snapshot.version}; open it without version="
+                f"cannot {doing}: {self.path} was opened at version {self.snapshot.version}; "
+                "open it without version= (--at)"
             )
 
     def _commit(

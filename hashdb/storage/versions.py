@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from hashdb.errors import CorruptIndexError, IndexNotFoundError, VersionGoneError
@@ -91,10 +92,47 @@ def load(
 def _gone(root: Path, version: int | None, versions: list[int]) -> Exception:
     if not versions:
         return IndexNotFoundError(f"no index at {root}: a build was begun there and not finished; build it again")
+    first, last = versions[0], versions[-1]
+    number = version or 0
+    present = f"only version {first}" if first == last else f"versions {first} to {last}"
+    why = ""
+    if 1 <= number < first:
+        why = ", older ones have been pruned"
+    elif first < number < last:
+        why = f", but {manifest_name(number)} is missing, which verify reports as damage"
     return VersionGoneError(
-        f"{root} has no version {version}: versions {versions[0]} to {versions[-1]} can be opened, "
-        "older ones have been pruned"
+        f"{root} has no version {version}: {present} can be opened{why}; "
+        "give another version= (--at), or none for the newest"
     )
+
+
+def check_chain(root: Path, manifests: dict[int, Manifest]) -> list[CorruptIndexError]:
+    """Return what is wrong with the line of versions: gaps, and parents that are not the version before.
+
+    Parameters
+    ----------
+    root : Path
+        Folder of the index.
+    manifests : dict
+        Number and manifest of every version that can be read.
+    """
+    folder = root / "manifests"
+    errors = []
+    numbers = list_versions(root)
+    for before, number in pairwise(numbers):
+        lost = folder / manifest_name(before + 1)
+        # Pruning goes upwards: a gap is one only while the version below it stays.
+        if number > before + 1 and not lost.exists() and (folder / manifest_name(before)).exists():
+            more = f", and those up to version {number - 1}" if number > before + 2 else ""
+            errors.append(
+                CorruptIndexError(f"{lost} is missing{more}: older and newer versions are there, so it was lost", lost)
+            )
+    for number, manifest in manifests.items():
+        path = folder / manifest_name(number)
+        parent = manifests.get(number - 1)
+        if (number == 1) != (manifest.parent is None) or (parent and manifest.parent != parent.checksum):
+            errors.append(CorruptIndexError(f"{path} does not name the version before it as its parent", path))
+    return errors
 
 
 def _read_version(root: Path, attributes: Attributes, version: int, versions: list[int]) -> Manifest:
@@ -107,7 +145,9 @@ def _read_version(root: Path, attributes: Attributes, version: int, versions: li
             raise CorruptIndexError(f"{root / 'zarr.json'} was altered or replaced", root / "zarr.json")
     except CorruptIndexError as error:
         earlier = [number for number in versions if number < version]
-        way_out = f"; the version before it can be opened with version={earlier[-1]}" if earlier else ""
+        way_out = (
+            f"; the version before it can be opened with version={earlier[-1]} (--at {earlier[-1]})" if earlier else ""
+        )
         raise CorruptIndexError(f"{error}{way_out}", error.path) from error
     return manifest
 

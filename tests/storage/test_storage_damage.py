@@ -1,5 +1,6 @@
 """Damage is found, named, and never mended in silence; hostile documents are refused."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -109,7 +110,7 @@ def test_flipped_data_never_raise_anything_else(path):
         file.write_bytes(data)
 
 
-def test_damaged_string_ids_never_raise_anything_else(tmp_path):
+def test_damaged_string_ids_are_read_as_rows_or_named_as_damage(tmp_path):
     words = ["a", "bb", "ccc", "é", "zz"]
     new_index(tmp_path / "i", make_codes(5), words, id_kind="string").close()
     for file in (tmp_path / "i").glob("segments/*/id_*/c/0"):
@@ -118,12 +119,21 @@ def test_damaged_string_ids_never_raise_anything_else(tmp_path):
             noise = np.random.default_rng(seed).integers(0, 256, len(data), dtype=np.uint8).tobytes()
             at = seed % len(data)
             file.write_bytes(noise if seed % 2 else data[:at] + noise[at : at + 1] + data[at + 1 :])
-            with Store.open(tmp_path / "i") as store:
+            with Store.open(tmp_path / "i") as store, contextlib.suppress(CorruptIndexError):
                 _, rows = store.snapshot.rows_of(words)
                 assert set(rows.tolist()) <= set(range(-1, 5))
                 assert len(store.snapshot.segments[0].ids_at(np.arange(5))) == 5
                 assert sum(len(ids) for ids, _ in store.snapshot.iter_id_order(2)) <= 5
         file.write_bytes(data)
+
+
+def test_offsets_of_string_ids_that_are_zeroed_are_found_before_a_duplicate_is_committed(tmp_path):
+    new_index(tmp_path / "i", make_codes(5), list("abcde"), id_kind="string").close()
+    (file,) = (tmp_path / "i").glob("segments/*/id_offsets/c/0")
+    file.write_bytes(b"\0" * file.stat().st_size)
+    with Store.open(tmp_path / "i") as store, pytest.raises(CorruptIndexError) as caught:
+        store.snapshot.rows_of(["a"])
+    assert caught.value.path == file
 
 
 def test_compact_finds_damage_before_it_merges(path):
