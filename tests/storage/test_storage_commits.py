@@ -218,7 +218,7 @@ def test_an_old_version_opens_read_only(tmp_path):
 def test_a_version_that_never_was_is_gone(tmp_path):
     new_index(tmp_path / "i", make_codes(3))
     for version in (0, 2, -1):
-        with pytest.raises(VersionGoneError, match=f"no version {version}: versions 1 to 1"):
+        with pytest.raises(VersionGoneError, match=f"no version {version}: only version 1"):
             Store.open(tmp_path / "i", version=version)
 
 
