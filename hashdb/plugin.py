@@ -182,7 +182,7 @@ class Plugin:
                 self.distribution,
             )
         try:
-            return self._hooks[hook](**arguments)
+            return self._hooks[hook](**{name: _guarded(value) for name, value in arguments.items()})
         except HashDBError:
             raise
         except Exception as error:
@@ -234,6 +234,17 @@ class _Relay:
         except Exception as error:
             self.raised = error
             raise
+
+
+def _guarded(value: Any) -> Any:
+    """Give a plugin a view that it cannot write to: the memory may be the user's own."""
+    if isinstance(value, np.ndarray):
+        view = value.view()
+        view.flags.writeable = False
+        return view
+    if isinstance(value, Mapping):
+        return {name: _guarded(one) for name, one in value.items()}
+    return value
 
 
 def _describe(value: Any) -> str:

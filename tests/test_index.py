@@ -403,3 +403,68 @@ def test_repr_tells_something(path: Path, vectors: np.ndarray) -> None:
     with hashdb.build(path, vectors, method="itq", n_bits=16) as index:
         assert repr(index) == "<Index a.hashdb: 500 codes of 16 bits by itq, version 1>"
     assert repr(index) == "<Index a.hashdb: closed>"
+
+
+def test_modalities_of_different_lengths_are_refused_before_a_sample_could_pair_the_wrong_rows(path: Path) -> None:
+    rng = np.random.default_rng(0)
+    pairs = {name: rng.standard_normal((n, 8)).astype(np.float32) for name, n in (("image", 500), ("text", 450))}
+    with pytest.raises(ArgumentError, match="image 500, text 450"):
+        hashdb.build(path, pairs, method="cvh", n_bits=4, train=300)
+    assert not path.exists()
+
+
+def test_a_sample_of_paired_rows_draws_the_same_rows_of_each_modality(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    image = rng.standard_normal((2000, 6)).astype(np.float32)
+    pairs = {"image": image, "text": image @ rng.standard_normal((6, 6)).astype(np.float32)}
+    with hashdb.build(tmp_path / "a", pairs, method="cvh", n_bits=6, train=500) as index:
+        assert index.model.state["correlations"].min() > 0.99
+
+
+def test_a_model_takes_no_options_that_only_a_fit_could_follow(tmp_path: Path, vectors: np.ndarray) -> None:
+    model = hashdb.fit(vectors, method="itq", n_bits=8)
+    for name, value in (("n_bits", 4), ("quantiser", "dbq"), ("normalise", "l2"), ("train", 9), ("params", {"a": 1})):
+        with pytest.raises(ArgumentError, match=f"fitted already, so {name}"):
+            hashdb.build(tmp_path / "a", vectors, model=model, **{name: value})
+    with pytest.raises(ArgumentError, match="model is a str"):
+        hashdb.build(tmp_path / "a", vectors, model="itq")
+
+
+def test_rows_of_a_second_modality_for_a_fitted_model(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    pairs = {name: rng.standard_normal((200, dim)).astype(np.float32) for name, dim in (("image", 8), ("text", 5))}
+    model = hashdb.fit(pairs, method="cvh", n_bits=4)
+    with hashdb.build(tmp_path / "a", pairs["text"], model=model, modality="text") as index:
+        assert index.add({"image": pairs["image"][:3]}).tolist() == [200, 201, 202]
+        with pytest.raises(ArgumentError, match="one name"):
+            index.add({"image": pairs["image"][:3]}, modality="text")
+        with pytest.raises(ArgumentError, match="2 modalities"):
+            index.add(pairs)
+
+
+def test_codes_of_another_width_are_refused_whatever_their_type(path: Path) -> None:
+    with build_codes(path, random_codes(5, 64), 64) as index:
+        for n_bits in (63, 65, 100, 127):
+            with pytest.raises(ArgumentError, match=f"{n_bits} bits, expected 64"):
+                index.add(np.zeros((3, n_bits), bool))
+        assert len(index) == 5
+
+
+def test_metric_without_what_it_orders_is_refused(path: Path, vectors: np.ndarray) -> None:
+    with hashdb.build(path, vectors, method="itq", n_bits=8) as index:
+        with pytest.raises(ArgumentError, match="give rescore too"):
+            index.query(vectors[:1], k=2, metric="l2")
+        with pytest.raises(ArgumentError, match="orders by stored vectors"):
+            index.query(vectors[:1], k=2, rescore=2, metric="l2")
+
+
+@pytest.mark.parametrize("options", [{"seed": -1}, {"seed": 1.5}, {"n_bits": 0}, {"normalise": "l3"}, {"params": [1]}])
+def test_build_options_are_checked_before_anything_is_read(path: Path, vectors: np.ndarray, options: dict) -> None:
+    with pytest.raises(ArgumentError):
+        hashdb.build(path, vectors, method="lsh", train=10, **options)
+
+
+def test_ids_at_the_ends_of_int64(path: Path) -> None:
+    ids = range(2**63 - 5, 2**63)
+    with build_codes(path, random_codes(5, 64), 64, ids) as index:
+        assert index.query_codes(random_codes(5, 64), k=1).ids[:, 0].tolist() == list(ids)

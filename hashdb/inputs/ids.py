@@ -95,7 +95,7 @@ def normalise_ids(ids: Any) -> Ids:
         return _from_list([ids])
     if isinstance(ids, range):
         _from_list([*ids[:1], *ids[-1:]])  # the ends tell whether all fit int64
-        return np.array(ids, dtype=np.int64) if len(ids) < 2 else np.arange(ids[0], ids[-1] + ids.step, ids.step)
+        return np.array(ids, dtype=np.int64) if len(ids) < 2 else ids[0] + ids.step * np.arange(len(ids))
     if isinstance(ids, set | frozenset):
         raise ArgumentError("ids are a set, which has no order: expected a list or an array")
     if isinstance(ids, list | tuple):

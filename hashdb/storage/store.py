@@ -182,7 +182,8 @@ class Store:
             self._writable("refresh")
             before = self.snapshot.version
             with translated(f"open the index {self.path}"):
-                return self._head().version != before
+                self.snapshot = self._head()
+                return self.snapshot.version != before
 
     def versions(self) -> list[versions.VersionInfo]:
         """Return number, time, rows and segments of every version that can still be opened, ascending."""
@@ -202,13 +203,7 @@ class Store:
             return write_model(self.files, self.path, document, arrays)
 
     def read_model(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """Return the document and the arrays (read-only) of this version's model.
-
-        Raises
-        ------
-        ArgumentError
-            The version has none.
-        """
+        """Return the document and the arrays (read-only) of this version's model; ArgumentError where it has none."""
         entry = self.snapshot.manifest.model
         if entry is None:
             raise ArgumentError(f"the index {self.path} has no model")
@@ -343,15 +338,17 @@ class Store:
         CorruptIndexError
             A file to be merged does not match its checksum; nothing is changed then.
         """
-        if keep < 1:
-            raise ArgumentError(f"keep is {keep}, expected at least 1")
+        if isinstance(keep, bool) or not isinstance(keep, int) or keep < 1:
+            raise ArgumentError(f"keep is {keep!r}, expected a whole number of at least 1")
         merges = Merges(self._plan(), progress)
         with self._lock:
             self._writable("compact")
             with translated(f"open the index {self.path}"):
-                self._head()
+                self.snapshot = self._head()
             before = len(self.snapshot.segments)
             change = self._commit("compact", lambda work, head: plan_compact(work, head, merges), None, merges)
+            if change is None:
+                self.snapshot = self._head()  # another may have compacted meanwhile
             with translated(f"sweep {self.path}"):
                 swept = sweeping.sweep(self.files, self.path, grace=grace, keep=keep if prune else None)
             now = self.snapshot
@@ -384,16 +381,18 @@ class Store:
         doing = f"{doing} in {self.path}"
         transaction = Transaction(self.files, self._mapper, doing, decide, segment, merges)
         with self._lock, translated(doing):
-            self.snapshot, change = transaction.run(self._head)
+            snapshot, change = transaction.run(self._head)
+            if change is not None:  # a snapshot moves by its own commits only
+                self.snapshot = snapshot
             return change
 
     def _head(self) -> Snapshot:
-        """Move to the newest version and return it."""
+        """Return the newest version, which may be the snapshot."""
         if self._build is None:
             found = versions.newer(self.path, self.snapshot.manifest)
             if found is not None:
                 known = {segment.uuid: segment.unit for segment in self.snapshot.segments}
-                self.snapshot = versions.load(self.path, self.attributes, self._mapper, None, known)
+                return versions.load(self.path, self.attributes, self._mapper, None, known)
         elif list_versions(self.path):
             raise IndexExistsError(f"there is an index at {self.path} already")
         return self.snapshot

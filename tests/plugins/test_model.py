@@ -18,6 +18,7 @@ from hashdb.codes import pack, unpack
 from hashdb.errors import (
     ArgumentError,
     CorruptIndexError,
+    PluginError,
     PluginMismatchError,
     UnknownMethodError,
     UnsupportedFormatError,
@@ -504,3 +505,30 @@ def test_a_damaged_document_is_refused(vectors: np.ndarray, changed: dict, error
     document, arrays = CASES["itq"](vectors).to_document()
     with pytest.raises(error, match="the model"):
         Model.from_document({**document, **changed}, arrays)
+
+
+def test_a_plugin_cannot_write_to_the_vectors_of_the_user(install, vectors: np.ndarray) -> None:
+    install(
+        "greedy",
+        """
+        import numpy as np
+        import hashdb
+
+        @hashdb.hookimpl
+        def describe():
+            return hashdb.MethodInfo(name="greedy", title="Greedy", paper="none", year=0)
+
+        @hashdb.hookimpl
+        def fit(vectors):
+            vectors -= vectors.mean(axis=0)
+            return {}
+
+        @hashdb.hookimpl
+        def encode(vectors):
+            return vectors > 0
+        """,
+    )
+    before = vectors.copy()
+    with pytest.raises(PluginError, match=r"greedy.*failed in fit"):
+        hashdb.fit(vectors, "greedy", vectors.shape[1])
+    assert (vectors == before).all()

@@ -551,3 +551,15 @@ def test_merging_windows_of_one_row_gives_the_same(tmp_path):
     store.compact()
     assert content(store) == raw_content(tmp_path / "i") == before
     assert store.snapshot.manifest.segments[0].first_id == 0
+
+
+def test_a_write_that_fails_or_changes_nothing_does_not_move_the_snapshot(tmp_path):
+    one = new_index(tmp_path / "i", make_codes(3))
+    with Store.open(tmp_path / "i") as other:
+        other.commit_delete([0])
+    assert one.commit_delete([99], ignore_missing=True) == 0
+    with pytest.raises(UnknownIdError):
+        one.commit_delete([99])
+    assert one.snapshot.version == 1
+    assert one.refresh()
+    assert one.snapshot.version == 2
