@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -32,15 +33,19 @@ def is_hex(cell: str) -> bool:
 def reading_of(cells: Sequence[str]) -> str:
     """Say what a column of cells is: ``hex``, ``number``, ``text`` or ``ambiguous`` (hex codes or numbers).
 
-    Cells are hex where all have one even width of at least eight hex digits and one is no number, or is too long
-    for one. Otherwise the majority decides between number and text, so that a stray word is an error later on.
+    The majority decides, so that a stray cell is an error later on that names its line. Cells are hex where most have
+    one even width of at least eight hex digits and are no numbers, or are too long for one; nothing but 0 and 1 may
+    also be one bit a character.
     """
     if not cells:
         return "number"
     n_numbers = sum(map(is_number, cells))
-    if all(map(is_hex, cells)) and len({len(cell) for cell in cells}) == 1:
-        too_long = len(cells[0]) > _MAX_NUMBER_DIGITS
-        return "hex" if n_numbers < len(cells) or too_long else "ambiguous"
+    width = Counter(map(len, cells)).most_common(1)[0][0]
+    n_hex = sum(len(cell) == width and is_hex(cell) for cell in cells)
+    if 2 * n_hex > len(cells):
+        if all(set(cell) <= {"0", "1"} for cell in cells):
+            return "ambiguous"  # hex, or a bit a character
+        return "hex" if n_numbers < n_hex or width > _MAX_NUMBER_DIGITS else "ambiguous"
     return "text" if 2 * n_numbers < len(cells) else "number"
 
 

@@ -91,7 +91,8 @@ def load_values(spec: str | os.PathLike[str], format: str | None, fits: list[Wan
     format : str
         What the file was read as.
     """
-    parsed = parse_spec(spec, format)
+    # Ids and labels that are piped in are lines of text unless a format is named.
+    parsed = parse_spec(spec, "text" if format is None and os.fspath(spec) == "-" else format)
     if parsed.format == "zarr":
         from hashdb.inputs.stores import load_zarr
 

@@ -277,3 +277,19 @@ def test_floats_survive_text_bit_for_bit(tmp_path_factory, rows):
     for name, text in texts.items():
         (folder / name).write_text(text)
         assert whole(folder / name).tolist() == rows
+
+
+def test_one_bad_code_among_many_is_named_with_its_line(tmp_path):
+    codes = [f"{number:016x}" for number in range(10**17, 10**17 + 20)]
+    codes[7] = "z" * 16
+    file = tmp_path / "codes.txt"
+    file.write_text("\n".join(codes) + "\n")
+    with pytest.raises(InputFileError, match="line 8 is 'zzzz"), open_vectors(file) as source:
+        list(source.batches(100))
+
+
+def test_lines_of_zeros_and_ones_are_not_guessed_to_be_hex(tmp_path):
+    file = tmp_path / "bits.txt"
+    file.write_text("0101" * 16 + "\n" + "1100" * 16 + "\n")
+    with pytest.raises(InputFileError, match="--format hex"):
+        open_vectors(file)
