@@ -43,7 +43,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 def machine() -> str:
     """Name the machine and the versions that a figure rests on."""
-    names = ("numpy", "numba", "zarr", "scikit-learn", "faiss-cpu")
+    names = ("numpy", "numba", "zarr", "scikit-learn", "faiss-cpu", "usearch")
     versions = [f"{name} {_version(name)}" for name in names]
     cores = len(os.sched_getaffinity(0))
     return f"{_processor()}, {cores} cores, {_memory()} GiB, Python {platform.python_version()}, {', '.join(versions)}"

@@ -13,6 +13,7 @@ from hashdb.errors import ArgumentError
 from hashdb.index import Index
 from hashdb.model import Model
 from hashdb.progress import Progress, silent
+from hashdb.search import TableMaker
 from hashdb.storage.maintain import VerifyReport
 from hashdb.storage.maintain import verify as verify_folder
 from hashdb.storage.store import Store
@@ -40,6 +41,7 @@ def build(
     modality: str | None = None,
     store: str | None = None,
     database_codes: str = "predicted",
+    table_budget: float | None = None,
     progress: Progress = silent,
 ) -> Index:
     """Learn codes from vectors and write them as a new index.
@@ -82,6 +84,8 @@ def build(
         Which modality goes into the index; default the first.
     database_codes : {"predicted", "learned"}
         Codes the model predicts from each row, or those that training gave to its own rows.
+    table_budget : float, optional
+        Bytes a code that the bucket tables of a large segment may take on disk; 0 for none. Default 96.
     progress : callable, optional
         Called with (what, done, total).
 
@@ -127,6 +131,7 @@ def build(
         modality=modality,
         store=store,
         database_codes=database_codes,
+        table_budget=table_budget,
     )
     return Index(build_store(_folder(path), vectors, options, model, progress), model)
 
@@ -153,7 +158,9 @@ def open(path: PathLike, *, version: int | None = None, mmap: bool = True, check
     ------
     IndexNotFoundError, CorruptIndexError, UnsupportedFormatError, VersionGoneError
     """
-    return Index(Store.open(_folder(path), version=version, mmap=mmap, check=check))
+    store = Store.open(_folder(path), version=version, mmap=mmap, check=check)
+    store.tables = TableMaker(store.attributes.settings.get("table_budget"))
+    return Index(store)
 
 
 def verify(path: PathLike, *, deep: bool = False, progress: Progress = silent) -> VerifyReport:

@@ -16,6 +16,7 @@ from hashdb.inputs import read_ids, read_labels
 from hashdb.model import Model, fit
 from hashdb.progress import Progress, silent
 from hashdb.reading import Reader, modality_of, open_reader, open_sources
+from hashdb.search import TableMaker, check_budget
 from hashdb.storage.folder import check_free
 from hashdb.storage.store import Store
 from hashdb.stored_vectors import METRICS, VECTOR_STORES, StoredVectors
@@ -39,6 +40,8 @@ class BuildOptions:
     normalise, metric, input_type, database_codes : str
     store_vectors : str or None
     modality, store : str or None
+    table_budget : float or None
+        Bytes a code that bucket tables may take; None: the default.
     """
 
     method: str = "itq"
@@ -56,6 +59,7 @@ class BuildOptions:
     modality: str | None = None
     store: str | None = None
     database_codes: str = "predicted"
+    table_budget: float | None = None
 
     def check(self) -> None:
         """Raise ArgumentError for a value outside its choices."""
@@ -66,6 +70,8 @@ class BuildOptions:
         _one_of("normalise", self.normalise, ("none", "l2"))
         _one_of("metric", self.metric, METRICS)
         _one_of("database_codes", self.database_codes, ("predicted", "learned"))
+        if self.table_budget is not None:
+            check_budget(self.table_budget)
         if self.store_vectors is not None:
             _one_of("store_vectors", self.store_vectors, VECTOR_STORES)
 
@@ -243,6 +249,7 @@ def _write(
         "metric": options.metric,
         "input_type": reader.input_type,
         "store_vectors": options.store_vectors or "none",
+        **({} if options.table_budget is None else {"table_budget": float(options.table_budget)}),
     }
     store = Store.create(
         path,
@@ -250,6 +257,7 @@ def _write(
         n_bits=model.n_bits,
         n_stored_bits=model.n_stored_bits,
         settings=settings,
+        tables=TableMaker(options.table_budget),
     )
     try:
         document, arrays = model.to_document()

@@ -124,6 +124,20 @@ def _describe_segment(segment: Segment) -> dict[str, Any]:
         "deleted_rows": segment.n - segment.n_alive,
         "modality": segment.modality,
         "database_codes": segment.database_codes,
+        "tables": _describe_tables(segment),
+    }
+
+
+def _describe_tables(segment: Segment) -> dict[str, Any] | None:
+    """Describe the bucket tables of a segment, None where it has none."""
+    found = segment.tables
+    if found is None:
+        return None if segment.tables_problem is None else {"problem": segment.tables_problem}
+    first = found.tables[0].description
+    return {
+        "layout": first.get("layout"),
+        "n_substrings": len(found.tables),
+        "bytes_per_code": round(found.n_bytes / segment.n, 2),
     }
 
 

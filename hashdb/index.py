@@ -8,16 +8,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from hashdb import querying, reading, writing
-from hashdb.codes import Codes, check_codes, n_words_of
-from hashdb.errors import ArgumentError, HashDBError, UnknownIdError
+from hashdb.codes import Codes, check_codes
+from hashdb.errors import ArgumentError, HashDBError
 from hashdb.inputs import normalise_ids, read_ids
 from hashdb.model import Model
 from hashdb.progress import Progress, silent
 from hashdb.results import Neighbours, RadiusNeighbours
+from hashdb.search import TableMaker
 from hashdb.storage.snapshot import Snapshot
 from hashdb.storage.store import Store
 from hashdb.stored_vectors import StoredVectors
@@ -79,7 +79,7 @@ class Index:
     def __contains__(self, one: object) -> bool:
         try:
             ids = normalise_ids([one])
-            return bool((self._rows_of(ids)[1] >= 0).all())
+            return bool((self._snapshot().rows_of(ids)[1] >= 0).all())
         except ArgumentError:
             return False
 
@@ -127,16 +127,7 @@ class Index:
 
     def _codes_of(self, snapshot: Snapshot, ids: Any) -> Codes:
         wanted = read_ids(ids, kind=self.id_kind) if isinstance(ids, os.PathLike) else normalise_ids(ids)
-        owners, rows = self._rows_of(wanted, snapshot)
-        missing = np.flatnonzero(rows < 0)
-        if len(missing):
-            first = np.asarray(wanted)[missing[:1]].tolist()[0]
-            raise UnknownIdError(f"id {first!r} is not in the index ({len(missing)} of {len(rows)} ids are not)")
-        found = np.empty((len(rows), n_words_of(self.model.n_stored_bits)), np.uint64)
-        for number in np.unique(owners).tolist():
-            where = owners == number
-            found[where] = snapshot.segments[number].codes_at(rows[where])
-        return found
+        return querying.codes_of(snapshot, wanted, self.model.n_stored_bits)
 
     def codes(self, batch_rows: int = 65_536) -> Iterator[tuple[NDArray[Any], Codes]]:
         """Yield batches of (ids, codes), ids ascending."""
@@ -352,10 +343,32 @@ class Index:
         wanted = read_ids(ids, kind=self.id_kind) if isinstance(ids, os.PathLike) else normalise_ids(ids)
         return self._store.commit_delete(wanted, ignore_missing=ignore_missing)
 
-    def compact(self, *, prune: bool = False, keep: int = 1, progress: Progress = silent) -> Any:
-        """Merge segments, fold deletes, sweep leftovers; ``prune`` drops all but the newest ``keep`` versions."""
+    def compact(
+        self, *, prune: bool = False, keep: int = 1, table_budget: float | None = None, progress: Progress = silent
+    ) -> Any:
+        """Merge segments, fold deletes, make bucket tables that are missing or damaged, sweep leftovers.
+
+        Parameters
+        ----------
+        prune : bool
+            Drop all but the newest ``keep`` versions.
+        keep : int
+        table_budget : float, optional
+            Make tables anew where others than there are fit so many bytes a code. By default what was given to the
+            build holds for new tables, and those that are there stay.
+
+        Returns
+        -------
+        CompactReport
+        """
         self._check_open()
-        return self._store.compact(prune=prune, keep=keep, progress=_staged("compacting", progress))
+        usual = self._store.tables
+        if table_budget is not None:
+            self._store.tables = TableMaker(table_budget, replace=True)
+        try:
+            return self._store.compact(prune=prune, keep=keep, progress=_staged("compacting", progress))
+        finally:
+            self._store.tables = usual
 
     def verify(self, *, deep: bool = False, progress: Progress = silent) -> Any:
         """Check the index; ``deep`` reads every byte and compares with an independent Zarr reader."""
@@ -388,9 +401,6 @@ class Index:
     def _snapshot(self) -> Snapshot:
         self._check_open()
         return self._store.snapshot
-
-    def _rows_of(self, ids: Any, snapshot: Snapshot | None = None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        return (snapshot or self._snapshot()).rows_of(ids)
 
 
 def _staged(what: str, progress: Progress) -> Callable[[int, int], None]:

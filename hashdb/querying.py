@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hashdb.codes import Codes
-from hashdb.errors import ArgumentError
+from hashdb.codes import Codes, n_words_of
+from hashdb.errors import ArgumentError, UnknownIdError
 from hashdb.model import Model
 from hashdb.results import Neighbours, RadiusNeighbours
 from hashdb.search import engine, rerank, threads
@@ -36,15 +36,29 @@ def check_radius(radius: Any) -> int:
     return _whole("radius", radius)
 
 
+def codes_of(snapshot: Snapshot, ids: Any, n_bits: int) -> Codes:
+    """Return the codes of ids; UnknownIdError where one is not there."""
+    owners, rows = snapshot.rows_of(ids)
+    missing = np.flatnonzero(rows < 0)
+    if len(missing):
+        first = np.asarray(ids)[missing[:1]].tolist()[0]
+        raise UnknownIdError(f"id {first!r} is not in the index ({len(missing)} of {len(rows)} ids are not)")
+    found = np.empty((len(rows), n_words_of(n_bits)), np.uint64)
+    for number in np.unique(owners).tolist():
+        where = owners == number
+        found[where] = snapshot.segments[number].codes_at(rows[where])
+    return found
+
+
 def nearest(snapshot: Snapshot, queries: Codes, k: int, n_bits: int, n_threads: int | None) -> Neighbours:
     """Find the k nearest codes, ordered by (distance, id)."""
     found = _search(snapshot, queries, k, n_bits, n_threads)
-    return Neighbours(found.ids, found.distances, found.distances, "hamming", _stats(snapshot, queries))
+    return Neighbours(found.ids, found.distances, found.distances, "hamming", _stats(snapshot, found))
 
 
 def within(snapshot: Snapshot, queries: Codes, radius: int, n_bits: int, n_threads: int | None) -> RadiusNeighbours:
     """Find every code within an inclusive radius, ordered by (distance, id)."""
-    lims, ids, distances = engine.radius(
+    found = engine.radius(
         snapshot.segments,
         queries,
         radius,
@@ -52,7 +66,7 @@ def within(snapshot: Snapshot, queries: Codes, radius: int, n_bits: int, n_threa
         id_dtype=id_dtype(snapshot),
         n_threads=n_threads,
     )
-    return RadiusNeighbours(lims, ids, distances, _stats(snapshot, queries))
+    return RadiusNeighbours(found.lims, found.ids, found.distances, _stats(snapshot, found))
 
 
 def rescored(
@@ -97,7 +111,7 @@ def rescored(
         measure = "asymmetric"
         margins = model.project(vectors, modality=modality)
         scores = _asymmetric_scores(snapshot.segments, margins, codes, found, n_threads)
-    return _ordered(found, scores, min(k, found.ids.shape[1]), measure, _stats(snapshot, codes))
+    return _ordered(found, scores, min(k, found.ids.shape[1]), measure, _stats(snapshot, found))
 
 
 def _search(snapshot: Snapshot, queries: Codes, k: int, n_bits: int, n_threads: int | None) -> engine.Nearest:
@@ -183,13 +197,8 @@ def _ordered(
     return Neighbours(found.ids[take], scores[take], found.distances[take], measure, stats)
 
 
-def _stats(snapshot: Snapshot, queries: Codes) -> dict[str, Any]:
-    return {
-        "path": "scan",
-        "version": snapshot.version,
-        "n_segments": len(snapshot.segments),
-        "n_compared": len(queries) * sum(segment.n for segment in snapshot.segments),
-    }
+def _stats(snapshot: Snapshot, found: engine.Nearest | engine.Within) -> dict[str, Any]:
+    return {"version": snapshot.version, "n_segments": len(snapshot.segments), **found.stats}
 
 
 def _whole(name: str, value: Any) -> int:

@@ -56,6 +56,7 @@ def info(index: str, at: int | None, as_json: bool) -> None:
         if name == "segments":
             continue
         say(f"{name.replace('_', ' '):<20} {_for_people(name, value)}")
+    say(f"{'bucket tables':<20} {_tables(described['segments'])}")
 
 
 @click.command()
@@ -102,23 +103,53 @@ def verify(index: str, deep: bool, as_json: bool) -> None:
 @click.argument("index", type=click.Path())
 @click.option("--prune", is_flag=True, help="Remove old versions and the files only they use.")
 @click.option("--keep", type=int, metavar="N", help="Newest versions that --prune keeps [default: 1].")
+@click.option(
+    "--table-budget",
+    type=float,
+    metavar="BYTES",
+    help="Make bucket tables anew as so many bytes a code allow [default: keep those that are there].",
+)
 @json_option
-def compact(index: str, prune: bool, keep: int | None, as_json: bool) -> None:
-    """Merge segments, fold deletes, sweep leftovers."""
+def compact(index: str, prune: bool, keep: int | None, table_budget: float | None, as_json: bool) -> None:
+    """Merge segments, fold deletes, make missing or damaged bucket tables, sweep leftovers."""
     import hashdb
 
     if keep is not None and not prune:
         raise click.UsageError("--keep says what --prune keeps; give both.")
     with hashdb.open(index) as opened, bars() as progress:
-        report = opened.compact(prune=prune, keep=1 if keep is None else keep, progress=progress)
+        report = opened.compact(
+            prune=prune, keep=1 if keep is None else keep, table_budget=table_budget, progress=progress
+        )
     if as_json:
         say_json(vars_of(report))
         return
     before, after = count(report.n_segments_before, "segment"), report.n_segments
-    done = f"merged {before} into {after}" if report.committed else "nothing to merge"
+    done = _compacted(before, after, report)
     removed = f", removed {count(report.n_versions_removed, 'old version')}" if prune else ""
     freed = f", freed {size(report.n_bytes_freed)}" if report.n_bytes_freed else ""
     say(f"{index}: {done}{removed}{freed}; version {report.version}, {count(report.n_rows, 'row')}")
+
+
+def _tables(segments: list[dict[str, Any]]) -> str:
+    """Say which bucket tables the segments have, those that have some."""
+    with_tables = [(number, entry) for number, entry in enumerate(segments) if entry["tables"]]
+    parts = []
+    for number, entry in with_tables:
+        tables = entry["tables"]
+        if "problem" in tables:
+            parts.append(f"segment {number}: {tables['problem']}")
+        else:
+            shape = f"{tables['n_substrings']} {tables['layout']}, {tables['bytes_per_code']} bytes a code"
+            parts.append(f"segment {number}: {shape} of {count(entry['rows'], 'row')}")
+    return "; ".join(parts) or "none: every segment is small, and scanned"
+
+
+def _compacted(before: str, after: int, report: Any) -> str:
+    if not report.committed:
+        return "nothing to merge"
+    if report.n_segments_before == after:
+        return f"renewed what {before} needed"
+    return f"merged {before} into {after}"
 
 
 def vars_of(report: Any) -> dict[str, Any]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from time import perf_counter
 from typing import Any
 
 import click
 
+from hashdb.cli.explaining import explained
 from hashdb.cli.options import ids_of_text, input_options, json_option, open_input, threads_option
 from hashdb.cli.printing import note, say, say_json
 from hashdb.cli.saving import save_jsonl, save_npz, suffix_of
@@ -24,6 +26,7 @@ _SHOWN = 20  # neighbours a line shows to people
 @click.option("--id", "ids", multiple=True, metavar="ID", help="Query with a row of the index; repeat.")
 @click.option("--codes", metavar="FILE", help="Query with codes instead of vectors.")
 @click.option("--at", type=int, metavar="VERSION", help="Query an old version.")
+@click.option("--explain", is_flag=True, help="Tell on stderr how each segment was searched.")
 @click.option("--output", type=click.Path(), metavar="FILE", help="Write .npz or .jsonl instead of printing.")
 @input_options
 @threads_option
@@ -37,6 +40,7 @@ def query(
     codes: str | None,
     at: int | None,
     output: str | None,
+    explain: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -48,9 +52,11 @@ def query(
 
     _check(vectors, ids, codes, k, radius, options)
     suffix = suffix_of(output)
+    started = perf_counter()
     with hashdb.open(index, version=at) as opened:
         names, found = _search(opened, index, vectors, ids, codes, 10 if k is None else k, radius, options)
         stored = opened.store_vectors
+    seconds = perf_counter() - started
     if getattr(found, "measure", "") == "asymmetric" and stored != "none":
         note("note: the stored vectors are of another modality than the queries; ordered by the margins of the codes")
     if suffix == ".npz":
@@ -59,6 +65,9 @@ def query(
         save_jsonl(str(output), _records(names, found))
     else:
         _print(names, found, as_json)
+    if explain:
+        for line in explained(found.stats, seconds):
+            note(line)
 
 
 def _check(

@@ -35,6 +35,12 @@ from hashdb.errors import ArgumentError
     help="Keep vectors for re-ranking.",
 )
 @click.option(
+    "--table-budget",
+    type=float,
+    metavar="BYTES",
+    help="Bytes a code that bucket tables may take; 0 for none [default: 96].",
+)
+@click.option(
     "--modality", "modalities", multiple=True, metavar="NAME=FILE", help="Paired input of one modality; repeat."
 )
 @click.option("--store", metavar="NAME", help="Modality that goes into the index [default: the first].")

@@ -9,10 +9,12 @@ from collections.abc import Callable
 from importlib import import_module
 from pkgutil import iter_modules
 
+from hashdb.search.layouts import check_budget
 from hashdb.search.scan import Lists, knn, radius
+from hashdb.search.table_making import TableMaker
 from hashdb.search.threads import n_threads_default
 
-__all__ = ["Lists", "knn", "n_threads_default", "radius", "warmup"]
+__all__ = ["Lists", "TableMaker", "check_budget", "knn", "n_threads_default", "radius", "warmup"]
 
 
 def warmup(progress: Callable[[int, int, str], None] | None = None) -> list[str]:

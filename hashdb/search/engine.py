@@ -1,4 +1,4 @@
-"""One search over all segments of an index: scan each, keep what can still win, order by (distance, id).
+"""One search over all segments of an index: search each, keep what can still win, order by (distance, id).
 
 Rows of a segment stand in ascending id order, so a list ordered by (distance, row) is ordered by (distance, id) too;
 only the lists of several segments have to be merged by id.
@@ -7,37 +7,20 @@ only the lists of several segments have to be merged by id.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hashdb.search import scan
+from hashdb.search import segment_search
+from hashdb.search.scan import Lists
+from hashdb.search.segment_search import Report, Searchable
 
 Codes = NDArray[np.uint64]
 _QUERIES_AT_ONCE = 1024
 _BYTES_AT_ONCE = 1 << 27  # of the lists held while several segments are merged, unless one query needs more
 _BYTES_A_ROW = 48  # of such a list, with what merging makes of it
-
-
-class Searchable(Protocol):
-    """What a search needs of a segment."""
-
-    @property
-    def n_alive(self) -> int:
-        """Rows that are not deleted."""
-
-    @property
-    def code_blocks(self) -> Sequence[Codes]:
-        """Codes in row order, each block uint64 (m, n_words)."""
-
-    @property
-    def deleted(self) -> Codes | None:
-        """Bitmap of deleted rows, or None."""
-
-    def ids_at(self, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """Ids of rows, int64 or fixed-width unicode."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +34,34 @@ class Nearest:
     segments : ndarray of int64, shape (n_queries, width)
         Number of the segment that holds the row.
     rows : ndarray of int64, shape (n_queries, width)
+    stats : dict
+        What the search did, see :func:`stats_of`.
     """
 
     ids: NDArray[Any]
     distances: NDArray[np.int32]
     segments: NDArray[np.int64]
     rows: NDArray[np.int64]
+    stats: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Within:
+    """What lies within a radius; of query i it is ``lims[i]:lims[i + 1]``.
+
+    Attributes
+    ----------
+    lims : ndarray of int64, shape (n_queries + 1,)
+    ids : ndarray, shape (lims[-1],)
+    distances : ndarray of int32, shape (lims[-1],)
+    stats : dict
+        What the search did, see :func:`stats_of`.
+    """
+
+    lims: NDArray[np.int64]
+    ids: NDArray[Any]
+    distances: NDArray[np.int32]
+    stats: dict[str, Any] = field(default_factory=dict)
 
 
 def knn(
@@ -67,6 +72,7 @@ def knn(
     n_bits: int,
     id_dtype: Any = np.int64,
     n_threads: int | None = None,
+    path: str | None = None,
 ) -> Nearest:
     """Find the k nearest rows of each query over all segments, ordered by (distance, id).
 
@@ -81,6 +87,8 @@ def knn(
     id_dtype : dtype
         Type of ids where nothing is found.
     n_threads : int, optional
+    path : {None, "scan", "buckets"}
+        How every segment is searched; by default the planner chooses. The answer is the same.
 
     Returns
     -------
@@ -90,16 +98,16 @@ def knn(
     live = [number for number, segment in enumerate(segments) if segment.n_alive]
     live.sort(key=lambda number: -segments[number].n_alive)  # large ones first: they set the tightest bound
     if width == 0 or len(queries) == 0:
-        return _nothing(len(queries), width, id_dtype)
+        return replace(_nothing(len(queries), width, id_dtype), stats=stats_of([]))
+    search = _Search(segments, n_bits, n_threads, path, [])
     if len(live) == 1:
-        return _knn_of_one(segments[live[0]], live[0], queries, width, n_bits, n_threads)
-    held = sum(min(width, segments[number].n_alive) for number in live) * _BYTES_A_ROW
-    step = max(1, min(_QUERIES_AT_ONCE, _BYTES_AT_ONCE // held))
-    parts = [
-        _knn_of_many(segments, live, queries[first : first + step], width, n_bits, n_threads)
-        for first in range(0, len(queries), step)
-    ]
-    return Nearest(*(np.concatenate([getattr(part, name) for part in parts]) for name in _FIELDS))
+        found = search.one(live[0], queries, width)
+    else:
+        held = sum(min(width, segments[number].n_alive) for number in live) * _BYTES_A_ROW
+        step = max(1, min(_QUERIES_AT_ONCE, _BYTES_AT_ONCE // held))
+        parts = [search.many(live, queries[first : first + step], width) for first in range(0, len(queries), step)]
+        found = _concatenated(parts)
+    return replace(found, stats=stats_of(search.reports))
 
 
 def radius(
@@ -110,36 +118,74 @@ def radius(
     n_bits: int,
     id_dtype: Any = np.int64,
     n_threads: int | None = None,
-) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[np.int32]]:
+    path: str | None = None,
+) -> Within:
     """Find every row within ``radius`` (inclusive) of each query, ordered by (distance, id).
 
     Returns
     -------
-    lims : ndarray of int64, shape (n_queries + 1,)
-    ids : ndarray, shape (lims[-1],)
-    distances : ndarray of int32, shape (lims[-1],)
+    Within
     """
-    found = []
-    for segment in segments:
+    found, reports = [], []
+    for number, segment in enumerate(segments):
         if segment.n_alive:
-            lims, rows, distances = scan.radius(
-                segment.code_blocks, queries, radius, n_bits=n_bits, deleted=segment.deleted, n_threads=n_threads
+            lims, rows, distances, report = segment_search.radius(
+                segment, queries, radius, n_bits=n_bits, n_threads=n_threads, path=path
             )
             found.append((lims, segment.ids_at(rows), distances))
+            reports.append((number, report))
+    stats = stats_of(reports)
     if len(found) == 1:
-        return found[0]
+        return Within(*found[0], stats)
     if not found:
-        return np.zeros(len(queries) + 1, np.int64), np.empty(0, id_dtype), np.empty(0, np.int32)
+        return Within(np.zeros(len(queries) + 1, np.int64), np.empty(0, id_dtype), np.empty(0, np.int32), stats)
     owners = np.concatenate([np.repeat(np.arange(len(queries)), np.diff(lims)) for lims, _, _ in found])
     ids = np.concatenate([part for _, part, _ in found])
     distances = np.concatenate([part for _, _, part in found])
     order = np.lexsort((_sortable(ids), distances, owners))
     lims = np.zeros(len(queries) + 1, np.int64)
     np.cumsum(np.bincount(owners, minlength=len(queries)), out=lims[1:])
-    return lims, ids[order], distances[order]
+    return Within(lims, ids[order], distances[order], stats)
 
 
-_FIELDS = ("ids", "distances", "segments", "rows")
+def stats_of(reports: Sequence[tuple[int, Report]]) -> dict[str, Any]:
+    """Sum up what the searches of segments did.
+
+    Parameters
+    ----------
+    reports : sequence of (segment's number, Report)
+        Of every part of the batch.
+
+    Returns
+    -------
+    dict
+        ``path`` (``scan``, ``buckets``, or both), ``n_compared`` (codes compared with a query), ``n_probes`` (buckets
+        looked into), ``n_candidates`` (codes in them), ``substring_radius`` (the largest; -1 for none) and
+        ``plan``: a dict for each segment with the plan, the estimate and what happened.
+    """
+    of_segments: dict[int, Report] = {}
+    for number, report in reports:
+        before = of_segments.get(number)
+        of_segments[number] = report if before is None else before.joined(report)
+    every = list(of_segments.values())
+    candidates = sum(report.n_candidates for report in every)
+    return {
+        "path": " and ".join(sorted({part for report in every for part in report.path.split(", then ")})) or "scan",
+        "n_compared": candidates + sum(report.n_scanned * report.rows for report in every),
+        "n_probes": sum(report.n_probes for report in every),
+        "n_candidates": candidates,
+        "substring_radius": max((report.substring_radius for report in every), default=-1),
+        "plan": [{"segment": number, **report.to_dict()} for number, report in of_segments.items()],
+    }
+
+
+def _concatenated(parts: Sequence[Nearest]) -> Nearest:
+    return Nearest(
+        np.concatenate([part.ids for part in parts]),
+        np.concatenate([part.distances for part in parts]),
+        np.concatenate([part.segments for part in parts]),
+        np.concatenate([part.rows for part in parts]),
+    )
 
 
 def _nothing(n_queries: int, width: int, id_dtype: Any) -> Nearest:
@@ -149,37 +195,48 @@ def _nothing(n_queries: int, width: int, id_dtype: Any) -> Nearest:
     )
 
 
-def _knn_of_one(
-    segment: Searchable, number: int, queries: Codes, width: int, n_bits: int, n_threads: int | None
-) -> Nearest:
-    lists = scan.knn(segment.code_blocks, queries, width, n_bits=n_bits, deleted=segment.deleted, n_threads=n_threads)
-    rows = np.ascontiguousarray(lists.rows[:, :width], np.int64)
-    ids = segment.ids_at(rows.reshape(-1)).reshape(rows.shape)
-    return Nearest(ids, lists.distances[:, :width], np.full(rows.shape, number, np.int64), rows)
+@dataclass(frozen=True)
+class _Search:
+    """A k-NN search over segments."""
 
+    segments: Sequence[Searchable]
+    n_bits: int
+    n_threads: int | None
+    path: str | None
+    reports: list[tuple[int, Report]]
 
-def _knn_of_many(
-    segments: Sequence[Searchable], live: list[int], queries: Codes, width: int, n_bits: int, n_threads: int | None
-) -> Nearest:
-    bound: NDArray[np.int32] | None = None
-    distances, rows, owners = [], [], []
-    for number in live:
-        segment = segments[number]
-        lists = scan.knn(
-            segment.code_blocks,
+    def one(self, number: int, queries: Codes, width: int) -> Nearest:
+        """Search the only segment that there is."""
+        lists = self._lists(number, queries, width, None)
+        rows = np.ascontiguousarray(lists.rows[:, :width], np.int64)
+        ids = self.segments[number].ids_at(rows.reshape(-1)).reshape(rows.shape)
+        return Nearest(ids, lists.distances[:, :width], np.full(rows.shape, number, np.int64), rows)
+
+    def many(self, live: list[int], queries: Codes, width: int) -> Nearest:
+        """Search several segments, each with the bound that those before it have set."""
+        bound: NDArray[np.int32] | None = None
+        distances, rows, owners = [], [], []
+        for number in live:
+            lists = self._lists(number, queries, width, bound)
+            beyond = np.arange(lists.rows.shape[1]) >= lists.counts[:, None]
+            distances.append(np.where(beyond, _FAR, lists.distances))
+            rows.append(lists.rows)
+            owners.append(np.full(lists.rows.shape[1], number, np.int64))
+            bound = _tightened(bound, distances[-1], width)
+        return _merged(self.segments, np.hstack(distances), np.hstack(rows), np.concatenate(owners), width)
+
+    def _lists(self, number: int, queries: Codes, width: int, bound: NDArray[np.int32] | None) -> Lists:
+        lists, report = segment_search.knn(
+            self.segments[number],
             queries,
             width,
-            n_bits=n_bits,
-            deleted=segment.deleted,
+            n_bits=self.n_bits,
             bound=bound,
-            n_threads=n_threads,
+            n_threads=self.n_threads,
+            path=self.path,
         )
-        beyond = np.arange(lists.rows.shape[1]) >= lists.counts[:, None]
-        distances.append(np.where(beyond, _FAR, lists.distances))
-        rows.append(lists.rows)
-        owners.append(np.full(lists.rows.shape[1], number, np.int64))
-        bound = _tightened(bound, distances[-1], width)
-    return _merged(segments, np.hstack(distances), np.hstack(rows), np.concatenate(owners), width)
+        self.reports.append((number, report))
+        return lists
 
 
 _FAR = np.int32(2**30)  # beyond any distance: marks padding of a k-list

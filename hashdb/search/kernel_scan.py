@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashdb.search import threads
+from hashdb.search.costs import SHARED_FROM
 from hashdb.search.kernels import scan as kernels
 
 Codes = NDArray[np.uint64]
@@ -23,7 +24,7 @@ TILE_WORDS = 2048  # 16 KiB: half of the first cache
 _QUERIES = 256  # of a block: their limits stay in the first cache, their lists in the second
 _STATE_BYTES = 1 << 26  # of the lists of a block of queries
 _CALL_WORK = 1 << 28  # words compared in one kernel call
-_TASK_WORK = 1 << 18  # words compared that are worth a thread
+_TASK_WORK = SHARED_FROM  # words compared that are worth a thread
 _ROOM = 1 << 20  # found rows that a radius search notes before they are put away
 _NONE_DELETED = np.zeros(0, np.uint64)
 

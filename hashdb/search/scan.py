@@ -99,7 +99,7 @@ def knn(
     k = min(k, n)
     if k == 0 or len(queries) == 0:
         return _lists_of(np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.int32), limits, n_bits)
-    if n <= NUMPY_ROWS and _budget.covers(len(queries) * n * (queries.shape[1] + 4) + 64 * len(queries) * k):
+    if n <= NUMPY_ROWS and _budget.covers(_numpy_work(n, queries) + 64 * len(queries) * k):
         rows, distances = numpy_scan.knn(blocks, queries, k, deleted)
         return _lists_of(rows, distances, limits, n_bits)
     from hashdb.search import kernel_scan
@@ -148,12 +148,21 @@ def radius(
     blocks, queries, deleted = _check_segment(blocks, queries, n_bits, deleted)
     threads_wanted = threads.check_n_threads(n_threads)
     n = sum(map(len, blocks))
-    small = n <= NUMPY_ROWS and _budget.covers(len(queries) * n * (queries.shape[1] + 4))
+    small = n <= NUMPY_ROWS and _budget.covers(_numpy_work(n, queries))
     if n == 0 or len(queries) == 0 or small:
         return numpy_scan.radius(blocks, queries, radius, deleted)
     from hashdb.search import kernel_scan
 
     return kernel_scan.radius(blocks, queries, radius, deleted, threads_wanted)
+
+
+def needs_no_kernels(n: int, queries: Codes) -> bool:
+    """Tell whether a scan of ``n`` codes would be done in NumPy, because this process has done little so far."""
+    return n <= NUMPY_ROWS and _budget.would_cover(_numpy_work(n, queries))
+
+
+def _numpy_work(n: int, queries: Codes) -> int:
+    return int(len(queries) * n * (queries.shape[1] + 4))
 
 
 class _Budget:
@@ -170,6 +179,9 @@ class _Budget:
         with self._lock:
             self._spent += work
             return self._spent <= NUMPY_BUDGET
+
+    def would_cover(self, work: int) -> bool:
+        return self._spent + work <= NUMPY_BUDGET
 
 
 _budget = _Budget()

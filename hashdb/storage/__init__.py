@@ -10,6 +10,7 @@ from hashdb.storage.segments import NewSegment, SegmentWriter, Sizes
 from hashdb.storage.snapshot import Segment, Snapshot
 from hashdb.storage.store import Store
 from hashdb.storage.sweeping import CompactReport
+from hashdb.storage.tables import BucketTable, TableMaker, TableSet, TableSink
 from hashdb.storage.versions import VersionInfo
 
 __all__ = [
@@ -26,4 +27,8 @@ __all__ = [
     "Files",
     "DISK",
     "Sizes",
+    "BucketTable",
+    "TableSet",
+    "TableMaker",
+    "TableSink",
 ]

@@ -123,7 +123,10 @@ def delete_rows(work: Workspace, head: Snapshot, segments: np.ndarray, rows: np.
 
 def entry_of(segment: NewSegment, first_id: int | None) -> SegmentEntry:
     """Return the manifest's entry of a new segment."""
-    return SegmentEntry(segment.uuid, segment.n, first_id, segment.digest, segment.modality, segment.database_codes)
+    return SegmentEntry(
+        *(segment.uuid, segment.n, first_id, segment.digest, segment.modality, segment.database_codes),
+        tables=segment.tables,
+    )
 
 
 def decide_add(work: Workspace, head: Snapshot, segment: NewSegment, *, upsert: bool) -> Change | None:

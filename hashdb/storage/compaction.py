@@ -14,6 +14,7 @@ from hashdb.storage.merge import Window, merge_windows
 from hashdb.storage.reading import SegmentUnit
 from hashdb.storage.segments import NewSegment, OrderedWriter, SegmentPlan
 from hashdb.storage.snapshot import Segment, Snapshot
+from hashdb.storage.table_writing import TableWork
 
 FAN_IN = 8
 MAX_SEGMENTS = 64
@@ -99,7 +100,7 @@ class Merges:
             database_codes=first.database_codes,
             n_rows=n_rows,
         )
-        merged = Merged(inputs, OrderedWriter(work.files, work.root, plan))
+        merged = Merged(inputs, OrderedWriter(work.files, work.mapper, plan))
         # Known from the first byte on, so that an interrupt leaves nothing.
         self._done[merged.writer.uuid] = merged
         sources = [segment.source() for segment in inputs]
@@ -111,7 +112,7 @@ class Merges:
             self._n_done += len(window.keys)
             if self.progress is not None:
                 self.progress(min(self._n_done, n_rows), n_rows)
-        merged.result = merged.writer.finish(None)
+        merged.result = merged.writer.finish(None, self.progress)
         return merged
 
     def _batch(self, segment: Segment) -> int:
@@ -233,13 +234,26 @@ def reduce_segments(work: Workspace, head: Snapshot, change: Change, new: NewSeg
     return replace(change, segments=_merged(work, segments, chosen, merges)) if chosen else change
 
 
-def plan_compact(work: Workspace, head: Snapshot, merges: Merges) -> Change | None:
-    """Merge each group into one segment without deleted rows; None where that changes nothing."""
-    chosen = merges.reusable(list(head.segments)) or _whole_groups(head)
-    if not chosen:
+def plan_compact(work: Workspace, head: Snapshot, merges: Merges, tables: TableWork) -> Change | None:
+    """Merge each group into one segment without deleted rows, and give the others the tables that they lack.
+
+    Returns
+    -------
+    Change or None
+        None where that changes nothing.
+    """
+    segments = list(head.segments)
+    chosen = merges.reusable(segments)
+    # On a retry, what was written is used: merging its segment would make it again.
+    if not chosen and not tables.fits(segments):
+        chosen = _whole_groups(head)
+    merged = {index for indices in chosen for index in indices}
+    after = _merged(work, segments, chosen, merges)
+    renewed = {segment.uuid: tables.renewed(segment) for index, segment in enumerate(segments) if index not in merged}
+    after = tuple(renewed.get(entry.uuid, entry) for entry in after)
+    if after == tuple(segment.entry for segment in segments):
         return None
-    segments = _merged(work, list(head.segments), chosen, merges)
-    return Change(segments, head.next_id, head.manifest.model, head.n_rows)
+    return Change(after, head.next_id, head.manifest.model, head.n_rows)
 
 
 def _whole_groups(head: Snapshot) -> list[list[int]]:

@@ -7,18 +7,23 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from hashdb.errors import CorruptIndexError, FormatError, HashDBError, StorageError, VersionGoneError
 from hashdb.storage import folder
-from hashdb.storage.commit import crc32c, translated
+from hashdb.storage.checking import check_delete_metadata, check_rows, compare, same, zarr_array
+from hashdb.storage.commit import translated
 from hashdb.storage.documents import MAX_DOCUMENT_BYTES, group_json
-from hashdb.storage.layout import ArraySpec
-from hashdb.storage.manifest import DeleteEntry, Manifest, list_versions, manifest_name, read_manifest
+from hashdb.storage.manifest import (
+    DeleteEntry,
+    Manifest,
+    SegmentEntry,
+    list_versions,
+    manifest_name,
+    read_manifest,
+)
 from hashdb.storage.mapping import Mapper, read_file
 from hashdb.storage.reading import SegmentUnit, Unit, delete_files, open_model, open_segment, read_deletes
-from hashdb.storage.snapshot import Snapshot
-from hashdb.storage.sweeping import GRACE, age_of, folders_of, names_of
+from hashdb.storage.sweeping import GRACE, age_of, folders_of, key_of, names_of, tables_of_folders
+from hashdb.storage.tables import KIND, REMEDY, is_ours, open_table, table_entries
 from hashdb.storage.versions import check_chain
 
 Progress = Callable[[int, int], None]
@@ -60,26 +65,6 @@ class VerifyReport:
         self.problems.append((str(at), str(error)))
 
 
-def check_full(snapshot: Snapshot, mapper: Mapper) -> None:
-    """Read every file of a version and compare checksums.
-
-    Raises
-    ------
-    CorruptIndexError
-        Naming the first file that differs.
-    """
-    units: list[Unit] = [segment.unit for segment in snapshot.segments]
-    if snapshot.manifest.model is not None:
-        units.append(open_model(mapper, snapshot.manifest.model)[1])
-    for unit in units:
-        for name in unit.files:
-            unit.check_file(name)
-    for segment in snapshot.segments:
-        for entry in segment.entry.deletes:
-            read_deletes(mapper, entry, segment.n)
-            _check_delete_metadata(mapper, entry)
-
-
 def verify(
     root: str | Path, *, version: int | None = None, deep: bool = False, progress: Progress | None = None
 ) -> VerifyReport:
@@ -111,6 +96,7 @@ def verify(
         report.note(error, root / "zarr.json")
         return report
     found = folders_of(root) if deep and all((root / name).is_dir() for name in folder.GROUPS) else []
+    found += tables_of_folders(found)
     manifest = _check_manifests(root, attributes, version, report)
     report.notes += _leftovers(root, found)
     if manifest is None:
@@ -159,10 +145,12 @@ def _check_manifests(
 
 def _leftovers(root: Path, found: list[Path]) -> list[str]:
     used = {name for number in list_versions(root) for name in names_of(root, number, strict=False)} if found else set()
+    unused = {path for path in found if key_of(path) not in used}
     return [
         f"{path} is named by no version: left over from a commit that failed, or a newer version was lost"
         for path in found
-        if path.name not in used and age_of(path) > GRACE
+        # What is inside a folder that is left over goes without saying.
+        if path in unused and not unused.intersection(path.parents) and age_of(path) > GRACE
     ]
 
 
@@ -184,7 +172,8 @@ def _steps(
             continue
         yield from _unit_steps(unit, report, deep)
         if deep:
-            yield where, partial(_check_rows, unit)
+            yield where, partial(check_rows, unit)
+        yield from _derived_steps(unit, entry, report, deep)
         for lists in entry.deletes:
             yield where, partial(_check_deletes, mapper, lists, entry.n, report, deep)
     if manifest.model is not None:
@@ -203,7 +192,36 @@ def _unit_steps(unit: Unit, report: VerifyReport, deep: bool) -> Iterator[Step]:
         yield unit.folder / name, partial(_check_file, unit, name, report, read)
     if deep:
         for name in unit.arrays:
-            yield unit.folder / name, partial(_compare, unit, name)
+            yield unit.folder / name, partial(compare, unit, name)
+
+
+def _derived_steps(unit: SegmentUnit, entry: SegmentEntry, report: VerifyReport, deep: bool) -> Iterator[Step]:
+    """Give the steps for the bucket tables of a segment, whose errors say that nothing is lost."""
+    if not any(map(is_ours, entry.tables)):
+        return
+    where = unit.folder / KIND
+    steps: list[Step] = [(where / "zarr.json", partial(_check_group, where / "zarr.json", report))]
+    try:
+        for named in table_entries(entry.tables, where):
+            try:
+                steps += _unit_steps(open_table(unit, named).unit, report, deep)
+            except (FormatError, VersionGoneError, StorageError) as error:
+                report.note(_derived(error), where / named.name)
+    except CorruptIndexError as error:
+        report.note(_derived(error), where)
+    for path, step in steps:
+        yield path, partial(_check_derived, step)
+
+
+def _check_derived(step: Callable[[], None]) -> None:
+    try:
+        step()
+    except (FormatError, VersionGoneError) as error:
+        raise _derived(error) from error
+
+
+def _derived(error: HashDBError) -> CorruptIndexError:
+    return CorruptIndexError(f"{error}; {REMEDY}", error.path if isinstance(error, FormatError) else None)
 
 
 def _check_group(path: Path, report: VerifyReport) -> None:
@@ -227,68 +245,9 @@ def _check_file(unit: Unit, name: str, report: VerifyReport, read: bool) -> None
 
 def _check_deletes(mapper: Mapper, entry: DeleteEntry, n: int, report: VerifyReport, deep: bool) -> None:
     rows = read_deletes(mapper, entry, n)
-    _check_delete_metadata(mapper, entry)
+    check_delete_metadata(mapper, entry)
     report.n_files += 3
     report.n_bytes += rows.nbytes
     if deep:
         where = mapper.root / "deletes" / entry.uuid / "rows"
-        _same(where, _zarr_array(where, delete_files(entry)[0]), [rows], entry.n)
-
-
-def _check_delete_metadata(mapper: Mapper, entry: DeleteEntry) -> None:
-    where = mapper.root / "deletes" / entry.uuid
-    for path, expected in (
-        (where / "zarr.json", group_json()),
-        (where / "rows" / "zarr.json", delete_files(entry)[0].zarr_json()),
-    ):
-        data, _ = mapper.open(path, len(expected), entry.uuid)
-        if crc32c(data) != crc32c(expected):
-            raise CorruptIndexError(f"{path} was altered or damaged", path)
-
-
-def _check_rows(unit: SegmentUnit) -> None:
-    """Check what a segment promises about its rows: ids ascend, padding bits are zero."""
-    padding = unit.n_bits % 64
-    if padding:
-        for block in unit.blocks("codes"):
-            if bool((block[:, -1] >> np.uint64(padding)).any()):
-                raise CorruptIndexError(f"{unit.folder / 'codes'} has bits set past bit {unit.n_bits - 1}", unit.folder)
-    if not unit.stores_ids:
-        return
-    column = unit.column(None)
-    for start in range(0, unit.n - 1, 1 << 16):
-        keys = column.keys(start, min(start + (1 << 16) + 1, unit.n))
-        if not bool((keys[:-1] < keys[1:]).all()):
-            raise CorruptIndexError(f"{unit.folder}: ids are not in ascending order", unit.folder)
-
-
-def _compare(unit: Unit, name: str) -> None:
-    """Read an array with zarr and compare it with our own reading, bit for bit."""
-    spec = unit.arrays[name]
-    _same(unit.folder / name, _zarr_array(unit.folder / name, spec), unit.blocks(name), spec.chunk_rows)
-
-
-def _zarr_array(path: Path, spec: ArraySpec) -> object:
-    # Only here: zarr costs a quarter of a second to import, and this is the one use that wants another's reading.
-    import zarr
-
-    try:
-        array = zarr.open_array(path, mode="r")
-    except Exception as error:
-        raise CorruptIndexError(f"{path} cannot be opened with zarr: {str(error)[:200]}", path) from error
-    if tuple(array.shape) != spec.shape or str(array.dtype) != spec.dtype:
-        raise CorruptIndexError(
-            f"{path} is {array.dtype} {array.shape} to zarr, expected {spec.dtype} {spec.shape}", path
-        )
-    return array
-
-
-def _same(path: Path, array: object, blocks: list[np.ndarray], rows: int) -> None:
-    for index, block in enumerate(blocks):
-        part = slice(index * rows, index * rows + len(block)) if block.ndim else ()
-        try:
-            other = np.ascontiguousarray(array[part])  # type: ignore[index]
-        except Exception as error:
-            raise CorruptIndexError(f"{path} cannot be read with zarr: {str(error)[:200]}", path) from error
-        if other.tobytes() != np.ascontiguousarray(block).tobytes():
-            raise CorruptIndexError(f"{path} reads otherwise with zarr", path)
+        same(where, zarr_array(where, delete_files(entry)[0]), [rows], entry.n)

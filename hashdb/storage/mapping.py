@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import errno
-import mmap
 import os
 import stat
-import sys
 import threading
 from collections import OrderedDict
 from pathlib import Path
@@ -15,6 +13,7 @@ import numpy as np
 
 from hashdb.errors import CorruptIndexError, StorageError, VersionGoneError
 from hashdb.storage.commit import storage_error
+from hashdb.storage.maps import map_tracked, untracked_map
 
 SMALL_BYTES = 1 << 20
 MAX_MAPS = 24
@@ -78,8 +77,8 @@ def read_file(path: Path, limit: int) -> bytes:
 class Mapper:
     """Opens data files of one index.
 
-    Up to Python 3.12 a mapping holds a file descriptor, so only the `n_maps` used last are kept here; a mapping whose
-    arrays are still in use elsewhere stays valid all the same.
+    A mapping holds no file descriptor, so callers keep as many as they like. Only where the system allows none of that
+    kind does each hold one: then the `n_maps` used last are kept here, and callers use an array and let go of it.
 
     Parameters
     ----------
@@ -88,15 +87,26 @@ class Mapper:
     use_mmap : bool
         False reads files into memory instead; the variable ``HASHDB_MMAP=0`` does so too.
     n_maps : int
-        Mappings kept.
+        Mappings kept here, where each holds a descriptor.
     """
 
     def __init__(self, root: Path, *, use_mmap: bool = True, n_maps: int = MAX_MAPS) -> None:
         self.root = root
         self.use_mmap = use_mmap and os.environ.get("HASHDB_MMAP", "1") != "0"
         self.n_maps = n_maps
+        self.map_freely = untracked_map()
         self._maps: OrderedDict[Path, np.ndarray] = OrderedDict()
         self._lock = threading.Lock()
+
+    @property
+    def keeps_all(self) -> bool:
+        """Whether callers may keep whatever they open: nothing holds a descriptor."""
+        return self.map_freely is not None or not self.use_mmap
+
+    @property
+    def maps_all(self) -> bool:
+        """Whether opening costs neither memory nor a descriptor."""
+        return self.map_freely is not None and self.use_mmap
 
     def open(self, path: Path, size: int, unit: str) -> tuple[np.ndarray, bool]:
         """Return a file's bytes.
@@ -174,17 +184,16 @@ class Mapper:
         return data
 
     def _map(self, handle: int, path: Path, size: int) -> tuple[np.ndarray, bool]:
-        if sys.version_info >= (3, 13):
-            area = mmap.mmap(handle, size, access=mmap.ACCESS_READ, trackfd=False)
-            return np.frombuffer(area, np.uint8), True
+        if self.map_freely is not None:
+            return self.map_freely(handle, size), True
         while len(self._maps) >= self.n_maps:
             self._maps.popitem(last=False)
         try:
-            area = mmap.mmap(handle, size, access=mmap.ACCESS_READ)
+            data = map_tracked(handle, size)
         except OSError as error:
             if error.errno != errno.EMFILE or not self._maps:
                 raise
             self._maps.clear()
-            area = mmap.mmap(handle, size, access=mmap.ACCESS_READ)
-        self._maps[path] = np.frombuffer(area, np.uint8)
-        return self._maps[path], False
+            data = map_tracked(handle, size)
+        self._maps[path] = data
+        return data, False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -32,11 +33,13 @@ class Unit:
     mapper : Mapper
         Opens the files.
     folder : Path
-        ``segments/<uuid>`` or ``models/<uuid>``.
+        ``segments/<uuid>`` or ``models/<uuid>``, or that of a bucket table inside a segment.
     document : dict
-        The parsed ``segment.json`` or ``model.json``.
+        The parsed ``segment.json``, ``model.json`` or ``table.json``.
     path : Path
         Where it was read from.
+    owner : str, optional
+        uuid that the document must have: the folder's name by default.
 
     Raises
     ------
@@ -44,15 +47,17 @@ class Unit:
         Where the document is not consistent in itself.
     """
 
-    def __init__(self, mapper: Mapper, folder: Path, document: dict[str, Any], path: Path) -> None:
+    def __init__(
+        self, mapper: Mapper, folder: Path, document: dict[str, Any], path: Path, owner: str | None = None
+    ) -> None:
         self.mapper = mapper
         self.folder = folder
         self.path = path
         fields = Fields(document, path)
         fields.integer("format", FORMAT, FORMAT)
         self.uuid = fields.uuid()
-        if self.uuid != folder.name:
-            raise fields.wrong("uuid", f"the folder's name, {folder.name}")
+        if self.uuid != (owner or folder.name):
+            raise fields.wrong("uuid", f"that of the folder, {owner or folder.name}")
         arrays = fields.table("arrays")
         for name in arrays:
             if not is_array_path(name):
@@ -129,6 +134,10 @@ class Unit:
             raise CorruptIndexError(f"{self.path}: array {name} should be one chunk", self.path)
         return blocks[0] if blocks else np.empty(spec.shape, spec.dtype)
 
+    def release(self) -> None:
+        """Let go of every file; one that is needed again is opened again."""
+        self._kept.clear()
+
     def _open(self, name: str) -> np.ndarray:
         data = self._kept.get(name)
         if data is None:
@@ -145,10 +154,13 @@ class SegmentUnit(Unit):
     ----------
     n : int
         Rows.
+    shared : WeakValueDictionary
+        What the snapshots that have the segment share as long as one of them is there: its bucket tables.
     """
 
     def __init__(self, mapper: Mapper, folder: Path, document: dict[str, Any], path: Path, id_kind: str) -> None:
         super().__init__(mapper, folder, document, path)
+        self.shared: WeakValueDictionary[bytes, Any] = WeakValueDictionary()
         fields = Fields(document, path)
         fields.only("format", "uuid", "n", "n_bits", "arrays", "files")
         self.n = fields.integer("n", 1, 1 << 32)
@@ -225,17 +237,17 @@ class SegmentUnit(Unit):
             raise CorruptIndexError(f"{self.path}: array {name} should be one chunk", self.path)
 
 
-def read_document(root: Path, kind: str, uuid: str, expected: str) -> tuple[dict[str, Any], Path]:
-    """Read ``segments/<uuid>/segment.json`` or ``models/<uuid>/model.json`` and compare its digest.
+def read_document(root: Path, path: Path, uuid: str, expected: str) -> dict[str, Any]:
+    """Read ``segment.json``, ``model.json`` or ``table.json`` and compare its digest.
 
     Parameters
     ----------
     root : Path
         Folder of the index.
-    kind : "segment" or "model"
-        What it is.
+    path : Path
+        The document.
     uuid : str
-        Its folder.
+        uuid of the segment or model that it belongs to.
     expected : str
         Digest from the manifest.
 
@@ -244,7 +256,6 @@ def read_document(root: Path, kind: str, uuid: str, expected: str) -> tuple[dict
     CorruptIndexError, VersionGoneError
         It is missing, altered, or pruned.
     """
-    path = root / f"{kind}s" / uuid / f"{kind}.json"
     try:
         data = read_file(path, MAX_DOCUMENT_BYTES)
     except FileNotFoundError:
@@ -256,12 +267,13 @@ def read_document(root: Path, kind: str, uuid: str, expected: str) -> tuple[dict
         raise UnsupportedFormatError(f"{path} has format {document['format']}, this hashdb reads up to {FORMAT}", path)
     if canonical(document) != data:
         raise CorruptIndexError(f"{path} is not canonical JSON", path)
-    return document, path
+    return document
 
 
 def open_segment(mapper: Mapper, entry: SegmentEntry, id_kind: str, n_bits: int) -> SegmentUnit:
     """Read the document of a segment and check it against its entry in the manifest."""
-    document, path = read_document(mapper.root, "segment", entry.uuid, entry.digest)
+    path = mapper.root / "segments" / entry.uuid / "segment.json"
+    document = read_document(mapper.root, path, entry.uuid, entry.digest)
     unit = SegmentUnit(mapper, path.parent, document, path, id_kind)
     if unit.n != entry.n or unit.n_bits != n_bits:
         raise CorruptIndexError(
@@ -274,7 +286,8 @@ def open_segment(mapper: Mapper, entry: SegmentEntry, id_kind: str, n_bits: int)
 
 def open_model(mapper: Mapper, entry: ModelEntry) -> tuple[dict[str, Any], Unit]:
     """Read the document of a model; return what the caller had stored, and the folder."""
-    document, path = read_document(mapper.root, "model", entry.uuid, entry.digest)
+    path = mapper.root / "models" / entry.uuid / "model.json"
+    document = read_document(mapper.root, path, entry.uuid, entry.digest)
     fields = Fields(document, path)
     fields.only("format", "uuid", "document", "arrays", "files")
     return fields.table("document"), Unit(mapper, path.parent, document, path)

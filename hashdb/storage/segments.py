@@ -6,7 +6,6 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,11 @@ from hashdb.storage.documents import FORMAT, canonical, digest, group_json
 from hashdb.storage.ids import IdColumn, Ids, IntColumn, normalise, sorting_order
 from hashdb.storage.layout import CHUNK_BYTES, MAX_ROWS, ArrayWriter, FileEntry, rows_per_chunk
 from hashdb.storage.manifest import MAX_MODALITY, POLICIES
+from hashdb.storage.mapping import Mapper
 from hashdb.storage.ordering import IdSink, Rearranger
+from hashdb.storage.reading import SegmentUnit
+from hashdb.storage.table_writing import TableBatch
+from hashdb.storage.tables import Progress, TableMaker
 
 VECTOR_DTYPES = ("float32", "float16", "int8")
 
@@ -39,6 +42,8 @@ class NewSegment:
         Id of row 0 where explicit ids turned out to be one contiguous range.
     given_ids : IdColumn or None
         Ids as the caller gave them, in the order of the input; None for automatic ids.
+    tables : tuple of dict
+        Its bucket tables, as the manifest will name them.
     """
 
     uuid: str
@@ -49,6 +54,7 @@ class NewSegment:
     given_ids: IdColumn | None
     modality: str | None
     database_codes: str
+    tables: tuple[dict[str, Any], ...] = ()
     staging: Staging | None = None
     committed: bool = False
 
@@ -93,6 +99,8 @@ class SegmentPlan:
         As in the manifest.
     n_rows : int or None
         Rows to come, where known: chunks can then be equal.
+    maker : TableMaker or None
+        Makes the bucket tables.
     """
 
     n_bits: int
@@ -102,6 +110,7 @@ class SegmentPlan:
     modality: str | None = None
     database_codes: str = "predicted"
     n_rows: int | None = None
+    maker: TableMaker | None = None
 
     def __post_init__(self) -> None:
         if self.database_codes not in POLICIES:
@@ -123,11 +132,12 @@ class SegmentPlan:
 class OrderedWriter:
     """Writes one segment whose rows come in ascending id order, each with its key."""
 
-    def __init__(self, files: Files, root: Path, plan: SegmentPlan) -> None:
+    def __init__(self, files: Files, mapper: Mapper, plan: SegmentPlan) -> None:
         self.plan = plan
         self.uuid = uuid.uuid4().hex
         self.n = 0
-        self.staging = Staging(files, root / "segments" / self.uuid)
+        self.staging = Staging(files, mapper.root / "segments" / self.uuid)
+        self._mapper = mapper
         rows = rows_per_chunk(8 * plan.n_words, plan.n_rows, plan.sizes.chunk_bytes)
         self._codes = ArrayWriter(self.staging, "codes", "uint64", (plan.n_words,), rows)
         self._vectors: ArrayWriter | None = None
@@ -153,8 +163,8 @@ class OrderedWriter:
         """Append the keys of rows; left out altogether for automatic ids."""
         self._ids.append(keys)
 
-    def finish(self, given_ids: IdColumn | None) -> NewSegment:
-        """Complete the segment and flush it to the medium."""
+    def finish(self, given_ids: IdColumn | None, progress: Progress | None = None) -> NewSegment:
+        """Complete the segment and its tables, and flush them; `progress` tells how far the tables are."""
         plan = self.plan
         if self.n == 0:
             self.staging.discard()
@@ -181,8 +191,20 @@ class OrderedWriter:
         first_id = self._ids.first if self._ids.contiguous else None
         return NewSegment(
             *(self.uuid, self.n, document, digest(data), first_id, given_ids, plan.modality, plan.database_codes),
+            tables=self._write_tables(document, progress),
             staging=self.staging,
         )
+
+    def _write_tables(self, document: dict[str, Any], progress: Progress | None) -> tuple[dict[str, Any], ...]:
+        plan = self.plan
+        if plan.maker is None or not plan.maker.wants(self.n, plan.n_bits, None):
+            return ()
+        root = self.staging.root
+        batch = TableBatch(
+            self.staging.files, SegmentUnit(self._mapper, root, document, root / "segment.json", plan.id_kind)
+        )
+        batch.run(plan.maker, progress)
+        return batch.entries
 
 
 @dataclass
@@ -245,8 +267,13 @@ class SegmentWriter:
         if self._vectors is not None and vectors is not None:
             self._vectors.add(vectors)
 
-    def finish(self) -> NewSegment:
-        """Put the rows in order, complete every file and flush them.
+    def finish(self, progress: Progress | None = None) -> NewSegment:
+        """Put the rows in order, complete every file, make the bucket tables, and flush everything.
+
+        Parameters
+        ----------
+        progress : callable, optional
+            Called with (done, total) while bucket tables are made.
 
         Raises
         ------
@@ -263,7 +290,7 @@ class SegmentWriter:
                 for block in self._vectors.blocks():
                     self.ordered.append_vectors(block)
             self._append_keys()
-            return self.ordered.finish(self.ids)
+            return self.ordered.finish(self.ids, progress)
 
     def abort(self) -> None:
         """Remove everything written; the writer is of no use afterwards."""
@@ -308,7 +335,7 @@ class SegmentWriter:
             raise ArgumentError(f"{self.ids.n} ids for more rows than that; give one id for every row")
 
 
-def begin_segment(files: Files, root: Path, plan: SegmentPlan, ids: Ids | None) -> SegmentWriter:
+def begin_segment(files: Files, mapper: Mapper, plan: SegmentPlan, ids: Ids | None) -> SegmentWriter:
     """Check ids and begin a segment.
 
     Raises
@@ -322,7 +349,7 @@ def begin_segment(files: Files, root: Path, plan: SegmentPlan, ids: Ids | None) 
     order = None if column is None else sorting_order(column)
     if column is not None:
         plan = replace(plan, n_rows=column.n)
-    return SegmentWriter(OrderedWriter(files, root, plan), column, order)
+    return SegmentWriter(OrderedWriter(files, mapper, plan), column, order)
 
 
 def largest_id(column: IdColumn) -> int | None:

@@ -12,6 +12,7 @@ from hashdb.storage.manifest import Manifest, SegmentEntry
 from hashdb.storage.mapping import Mapper
 from hashdb.storage.merge import Source, merge_windows
 from hashdb.storage.reading import SegmentUnit, open_segment, read_deletes
+from hashdb.storage.tables import SegmentTables, TableSet, is_ours, tables_of
 
 
 class Segment:
@@ -39,6 +40,10 @@ class Segment:
         self.modality = entry.modality
         self.database_codes = entry.database_codes
         self._deleted: np.ndarray | None = None
+        # Held from the start, so that snapshots of one store hand what was looked at on to the next.
+        self._tables: SegmentTables | None = None
+        if any(map(is_ours, entry.tables)):
+            self._tables = tables_of(unit, entry.tables)
 
     def __repr__(self) -> str:
         return f"<Segment {self.uuid[:8]}: {self.n_alive} of {self.n} rows>"
@@ -47,7 +52,7 @@ class Segment:
     def code_blocks(self) -> list[np.ndarray]:
         """Codes in row order, as uint64 arrays (m, n_words), mapped and read-only.
 
-        Use them and let go: a mapping may hold a file descriptor as long as its array lives.
+        Use them and let go: on some systems a mapping holds a file descriptor as long as its array lives.
         """
         return self.unit.blocks("codes")
 
@@ -72,6 +77,31 @@ class Segment:
             self._deleted = bitmap
         return self._deleted
 
+    @property
+    def tables(self) -> TableSet | None:
+        """The bucket tables, looked at when first asked for.
+
+        None where the version names none, or where one is missing or damaged; `tables_problem` then says why. Never
+        raises for damage.
+        """
+        return None if self._tables is None else self._tables.usable
+
+    @property
+    def tables_problem(self) -> str | None:
+        """Why tables that the version names cannot be used, in one line; None where they can, or there are none."""
+        return None if self._tables is None else self._tables.problem
+
+    def check_tables(self) -> None:
+        """Compare the checksums of the tables; damaged ones are not used from then on, and nothing is raised."""
+        if self._tables is not None:
+            self._tables.check()
+
+    def release(self) -> None:
+        """Let go of the segment's files; what is needed again is opened again."""
+        self.unit.release()
+        if self._tables is not None:
+            self._tables.release()
+
     def alive(self, start: int, stop: int) -> np.ndarray | None:
         """Return which of the rows ``start..stop-1`` are not deleted, bool (stop - start,); None for all."""
         return None if self.deleted is None else ~self._is_deleted(np.arange(start, stop))
@@ -81,9 +111,11 @@ class Segment:
         return Source(lambda: self.ids, self.n, self.alive)
 
     def sizes(self) -> dict[str, int]:
-        """Return the bytes on disk of each array, and of the delete lists under "deletes"."""
+        """Return the bytes on disk of each array, of delete lists ("deletes") and, if any are named, of "tables"."""
         result = {name: sum(spec.file_entries(name).values()) for name, spec in self.unit.arrays.items()}
         result["deletes"] = sum(4 * entry.n for entry in self.entry.deletes)
+        if self._tables is not None:
+            result["tables"] = self._tables.n_bytes
         return result
 
     def ids_at(self, rows: np.ndarray) -> np.ndarray:

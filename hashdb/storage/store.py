@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,12 @@ from hashdb.storage.ids import Ids, normalise
 from hashdb.storage.manifest import Manifest, list_versions
 from hashdb.storage.mapping import Mapper
 from hashdb.storage.models import read_model, stored_model, write_model
+from hashdb.storage.opening import open_version
 from hashdb.storage.segments import NewSegment, SegmentPlan, SegmentWriter, Sizes, begin_segment
-from hashdb.storage.snapshot import Segment, Snapshot
-from hashdb.storage.transaction import Decide, Transaction
-
-__all__ = ["Store", "Snapshot", "Segment", "Sizes"]
-
-Progress = Callable[[int, int], None]
+from hashdb.storage.snapshot import Snapshot
+from hashdb.storage.table_writing import TableWork
+from hashdb.storage.tables import Progress, TableMaker
+from hashdb.storage.transaction import Decide, Kept, Transaction
 
 
 class Store:
@@ -55,6 +54,7 @@ class Store:
         self.read_only = False
         self.files = files
         self.sizes = sizes
+        self.tables: TableMaker | None = None
         self._mapper = mapper
         self._lock = threading.RLock()
         self._build: folder.Build | None = None
@@ -71,6 +71,7 @@ class Store:
         settings: dict[str, Any] | None = None,
         files: Files = DISK,
         sizes: Sizes | None = None,
+        tables: TableMaker | None = None,
     ) -> Store:
         """Begin an index; :meth:`commit_build` makes it visible, :meth:`close` before that removes it.
 
@@ -86,6 +87,8 @@ class Store:
             JSON that the layers above keep with the index for ever.
         files, sizes : Files, Sizes
             Layer for file effects, and sizes: for tests.
+        tables : TableMaker, optional
+            Makes bucket tables for the segments that are written; without one they get none.
 
         Raises
         ------
@@ -100,7 +103,7 @@ class Store:
             build = folder.begin(root, attributes, files)
         snapshot = Snapshot(Manifest(attributes.uuid, attributes.digest), (), id_kind, n_stored_bits)
         store = cls(attributes, Mapper(root), snapshot, files, sizes or Sizes())
-        store._build = build
+        store._build, store.tables = build, tables
         return store
 
     @classmethod
@@ -113,6 +116,7 @@ class Store:
         check: str = "quick",
         files: Files = DISK,
         sizes: Sizes | None = None,
+        tables: TableMaker | None = None,
     ) -> Store:
         """Open an index at its newest version, or read-only at an older one.
 
@@ -126,7 +130,8 @@ class Store:
             False reads data into memory when first touched, instead of mapping them.
         check : "quick" or "full"
             "quick" checks metadata, and existence and size of every file; "full" the checksum of every byte too.
-        files, sizes
+            Bucket tables that are damaged are not used, and never an error.
+        files, sizes, tables
             As in :meth:`create`.
 
         Raises
@@ -138,19 +143,9 @@ class Store:
         CorruptIndexError, UnsupportedFormatError
             The index is damaged, or newer than this hashdb.
         """
-        if check not in ("quick", "full"):
-            raise ArgumentError(f"check is {check!r:.40}, expected 'quick' or 'full'")
-        if version is not None and (isinstance(version, bool) or not isinstance(version, int | np.integer)):
-            raise ArgumentError(f"version= (--at) is {version!r:.40}, expected a whole number")
-        root = Path(path)
-        with translated(f"open the index {root}"):
-            attributes = folder.read_attributes(root)
-            mapper = Mapper(root, use_mmap=mmap)
-            snapshot = versions.load(root, attributes, mapper, version)
-            if check == "full":
-                maintain.check_full(snapshot, mapper)
+        attributes, mapper, snapshot = open_version(Path(path), version, mmap=mmap, check=check)
         store = cls(attributes, mapper, snapshot, files, sizes or Sizes())
-        store.read_only = version is not None
+        store.read_only, store.tables = version is not None, tables
         return store
 
     def close(self) -> None:
@@ -159,6 +154,8 @@ class Store:
             if self._build is not None and not self._closed:
                 self._build.abandon()
             self._closed = True
+            for segment in self.snapshot.segments:
+                segment.release()
             self._mapper.release()
 
     def __enter__(self) -> Store:
@@ -242,7 +239,7 @@ class Store:
         self._writable("add rows")
         plan = self._plan(vectors=vectors, modality=modality, database_codes=database_codes, n_rows=n_rows_hint)
         with translated(f"write to {self.path}"):
-            return begin_segment(self.files, self.path, plan, ids)
+            return begin_segment(self.files, self._mapper, plan, ids)
 
     def commit_build(self, model: str | None, segment: NewSegment | None = None) -> None:
         """Make a created index visible as version 1.
@@ -295,7 +292,7 @@ class Store:
                 return reduce_segments(work, head, change, segment, merges)
             return change
 
-        change = self._commit("add", decide, segment, merges)
+        change = self._commit("add", decide, segment, [merges])
         return assigned_ids(segment, change, self.attributes.id_kind)
 
     def commit_delete(self, ids: Ids, *, ignore_missing: bool = False) -> int:
@@ -322,6 +319,8 @@ class Store:
     ) -> sweeping.CompactReport:
         """Merge the segments of each modality and policy into one without deleted rows, and sweep leftovers.
 
+        Segments that stay as they are get the bucket tables that they should have and lack, damaged ones included.
+
         Parameters
         ----------
         prune : bool
@@ -336,17 +335,19 @@ class Store:
         Raises
         ------
         CorruptIndexError
-            A file to be merged does not match its checksum; nothing is changed then.
+            A file to be merged, or codes to make tables of, do not match their checksum; nothing is changed then.
         """
         if isinstance(keep, bool) or not isinstance(keep, int) or keep < 1:
             raise ArgumentError(f"keep is {keep!r}, expected a whole number of at least 1")
         merges = Merges(self._plan(), progress)
+        tables = TableWork(self.files, self.tables, progress)
         with self._lock:
             self._writable("compact")
             with translated(f"open the index {self.path}"):
                 self.snapshot = self._head()
             before = len(self.snapshot.segments)
-            change = self._commit("compact", lambda work, head: plan_compact(work, head, merges), None, merges)
+            kept = (merges, tables)
+            change = self._commit("compact", lambda work, head: plan_compact(work, head, *kept), kept=kept)
             if change is None:
                 self.snapshot = self._head()  # another may have compacted meanwhile
             with translated(f"sweep {self.path}"):
@@ -361,7 +362,8 @@ class Store:
         return maintain.verify(self.path, version=self.snapshot.version, deep=deep, progress=progress)
 
     def _plan(self, **fields: Any) -> SegmentPlan:
-        return SegmentPlan(self.attributes.n_stored_bits, self.attributes.id_kind, self.sizes, **fields)
+        fields = {"n_bits": self.attributes.n_stored_bits, "id_kind": self.attributes.id_kind, **fields}
+        return SegmentPlan(**fields, sizes=self.sizes, maker=self.tables)
 
     def _writable(self, doing: str) -> None:
         if self._closed:
@@ -373,13 +375,13 @@ class Store:
             )
 
     def _commit(
-        self, doing: str, decide: Decide, segment: NewSegment | None = None, merges: Merges | None = None
+        self, doing: str, decide: Decide, segment: NewSegment | None = None, kept: Sequence[Kept] = ()
     ) -> Change | None:
         self._writable(doing)
         if segment is not None and segment.committed:
             raise ArgumentError("this segment was committed already; write a new one")
         doing = f"{doing} in {self.path}"
-        transaction = Transaction(self.files, self._mapper, doing, decide, segment, merges)
+        transaction = Transaction(self.files, self._mapper, doing, decide, segment, kept)
         with self._lock, translated(doing):
             snapshot, change = transaction.run(self._head)
             if change is not None:  # a snapshot moves by its own commits only

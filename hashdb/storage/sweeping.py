@@ -7,12 +7,15 @@ import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from hashdb.errors import FormatError
 from hashdb.storage import folder
 from hashdb.storage.commit import Files, remove_tree
 from hashdb.storage.documents import MAX_DOCUMENT_BYTES
 from hashdb.storage.manifest import list_versions, manifest_name, unsealed
 from hashdb.storage.mapping import read_file
+from hashdb.storage.tables import KIND
 
 # Seconds that something no version names is taken for a commit under way.
 GRACE = 3600.0
@@ -64,6 +67,7 @@ def sweep(files: Files, root: Path, *, grace: float, keep: int | None = None) ->
     """
     # Folders are listed before manifests are read: what is committed in between is then seen as referred to.
     found = folders_of(root)
+    tables = tables_of_folders(found)
     found += [path for path in _members(root / "manifests") if path.name.endswith(".tmp")]
     numbers = list_versions(root)
     gone = numbers[:-keep] if keep is not None else []
@@ -75,8 +79,12 @@ def sweep(files: Files, root: Path, *, grace: float, keep: int | None = None) ->
         n_bytes += remove_tree(files, root / "manifests" / manifest_name(number))
     if gone:
         files.fsync_folder(root / "manifests")
+    # Tables of a segment that goes go with it.
+    found += [path for path in tables if segment_of(path) in used]
     removable = [
-        path for path in found if path.name not in used and (path.name in pruned or age_of(path) > max(grace, 0.0))
+        path
+        for path in found
+        if key_of(path) not in used and (key_of(path) in pruned or age_of(path) > max(grace, 0.0))
     ]
     for path in removable:
         n_bytes += remove_tree(files, path)
@@ -88,21 +96,66 @@ def folders_of(root: Path) -> list[Path]:
     return [path for group in folder.GROUPS[1:] for path in _members(root / group)]
 
 
+def tables_of_folders(folders: list[Path]) -> list[Path]:
+    """List what is in the ``buckets`` of segments, and those ``buckets`` that are empty."""
+    found = []
+    for path in folders:
+        buckets = path / KIND
+        if path.parent.name == "segments" and buckets.is_dir() and not buckets.is_symlink():
+            found += _members(buckets) or [buckets]
+    return found
+
+
+def key_of(path: Path) -> str:
+    """Return what :func:`names_of` has for a folder that is used: its uuid, or ``<uuid>/buckets/<name>``."""
+    if path.name == KIND:
+        return f"{path.parent.name}/{KIND}"
+    return f"{path.parent.parent.name}/{KIND}/{path.name}" if path.parent.name == KIND else path.name
+
+
+def segment_of(path: Path) -> str:
+    """Return the uuid of the segment that a path of :func:`tables_of_folders` is in."""
+    return path.parent.name if path.name == KIND else path.parent.parent.name
+
+
 def _members(path: Path) -> list[Path]:
-    with os.scandir(path) as entries:
-        return sorted(Path(entry.path) for entry in entries if entry.name != "zarr.json")
+    try:
+        with os.scandir(path) as entries:
+            return sorted(Path(entry.path) for entry in entries if entry.name != "zarr.json")
+    except FileNotFoundError:
+        # Another removes it right now. The folders of the index itself are always there.
+        if path.name != KIND:
+            raise
+        return []
 
 
 def names_of(root: Path, version: int, *, strict: bool) -> list[str]:
-    """List the uuids that a manifest names; none where it has been removed."""
+    """List what a manifest names: uuids, and tables as :func:`key_of` has them; none where it has been removed."""
     path = root / "manifests" / manifest_name(version)
     try:
         data = read_file(path, MAX_DOCUMENT_BYTES)
     except FileNotFoundError:
         return []
-    if strict:
-        unsealed(data, path)
-    return [name.decode("ascii") for name in _UUIDS.findall(data)]
+    try:
+        document = unsealed(data, path)
+    except FormatError:
+        if strict:
+            raise
+        document = {}
+    return [name.decode("ascii") for name in _UUIDS.findall(data)] + _tables_in(document)
+
+
+def _tables_in(document: dict[str, Any]) -> list[str]:
+    # Also those of kinds that we do not know: what might be another's is not removed.
+    return [
+        f"{entry.get('uuid')}/{KIND}/{described.get('name')}"
+        for entry in _objects(document.get("segments"))
+        for described in _objects(entry.get("tables"))
+    ]
+
+
+def _objects(found: object) -> list[dict[str, Any]]:
+    return [part for part in found if isinstance(part, dict)] if isinstance(found, list) else []
 
 
 def age_of(path: Path) -> float:

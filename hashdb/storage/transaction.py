@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from hashdb.errors import ConflictError, CorruptIndexError, VersionGoneError
 from hashdb.storage import versions
 from hashdb.storage.changes import Change, Workspace
 from hashdb.storage.commit import Files, holds, publish
-from hashdb.storage.compaction import Merges
-from hashdb.storage.manifest import manifest_name
+from hashdb.storage.manifest import Manifest, manifest_name
 from hashdb.storage.mapping import Mapper
 from hashdb.storage.segments import NewSegment
 from hashdb.storage.snapshot import Snapshot, load_snapshot
@@ -22,6 +22,16 @@ MAX_RETRIES = 64
 LONGEST_WAIT = 0.1
 
 Decide = Callable[[Workspace, Snapshot], Change | None]
+
+
+class Kept(Protocol):
+    """What an operation writes once and keeps over its retries."""
+
+    def discard_unused(self, manifest: Manifest) -> None:
+        """Remove what the version that was made does not refer to."""
+
+    def discard(self) -> None:
+        """Remove everything."""
 
 
 @dataclass
@@ -40,8 +50,8 @@ class Transaction:
         Looks at a head and says what the next version is; None for no change.
     segment : NewSegment or None
         The segment to be committed; removed on failure.
-    merges : Merges or None
-        Merges that `decide` makes; removed on failure.
+    kept : sequence of Kept
+        What `decide` writes and keeps over retries; removed on failure.
     """
 
     files: Files
@@ -49,7 +59,7 @@ class Transaction:
     doing: str
     decide: Decide
     segment: NewSegment | None = None
-    merges: Merges | None = None
+    kept: Sequence[Kept] = ()
     _target: Path | None = None
     _data: bytes = b""
     _random: random.Random = field(default_factory=random.Random)
@@ -105,10 +115,13 @@ class Transaction:
         manifest, data = head.manifest.successor(change.segments, change.next_id, change.model).encode()
         known = {segment.uuid: segment.unit for segment in head.segments}
         snapshot = load_snapshot(manifest, self.mapper, head.id_kind, head.n_stored_bits, known)
+        before = {segment.uuid: segment.entry.tables for segment in head.segments}
         for segment in snapshot.segments:
+            # Someone's sweep may have taken what waited for longer than the grace time.
             if segment.uuid not in known:
-                # Someone's sweep may have taken a segment that waited for longer than the grace time.
                 segment.unit.check_sizes()
+            if segment.entry.tables != before.get(segment.uuid, ()) and segment.tables_problem is not None:
+                raise CorruptIndexError(segment.tables_problem, segment.unit.folder)
         self._target = self.mapper.root / "manifests" / manifest_name(manifest.version)
         self._data = data
         done = publish(self.files, self._target, data)
@@ -118,8 +131,8 @@ class Transaction:
     def _tidy(self, work: Workspace, snapshot: Snapshot) -> None:
         """After success: remove what was written and merged away again in the same commit."""
         work.keep_used(snapshot.manifest)
-        if self.merges is not None:
-            self.merges.discard_unused(snapshot.manifest)
+        for written in self.kept:
+            written.discard_unused(snapshot.manifest)
         if self.segment is not None:
             if self.segment.uuid not in {entry.uuid for entry in snapshot.manifest.segments}:
                 self.segment.discard()
@@ -132,7 +145,7 @@ class Transaction:
                 self.segment.committed = True
             return
         work.discard()
-        if self.merges is not None:
-            self.merges.discard()
+        for written in self.kept:
+            written.discard()
         if self.segment is not None:
             self.segment.discard()

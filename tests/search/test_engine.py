@@ -12,7 +12,9 @@ from .conftest import as_integers, bitmap, random_codes
 
 
 class Segment:
-    """Rows in ascending id order, in one or two blocks."""
+    """Rows in ascending id order, in one or two blocks, without tables."""
+
+    tables = tables_problem = None
 
     def __init__(self, ids, codes, dead):
         order = sorted(range(len(ids)), key=lambda row: ids[row])
@@ -63,7 +65,8 @@ def test_any_split_into_segments_equals_the_slow_definition(n, n_bits, n_segment
         assert placed == found.ids[query].tolist()
 
     radius = n_bits // 3
-    lims, near, distances = engine.radius(segments, queries, radius, n_bits=n_bits)
+    found = engine.radius(segments, queries, radius, n_bits=n_bits)
+    lims, near, distances = found.lims, found.ids, found.distances
     inside = [[pair for pair in row if pair[0] <= radius] for row in expected]
     assert np.diff(lims).tolist() == [len(row) for row in inside]
     assert list(zip(distances.tolist(), near.tolist(), strict=True)) == [pair for row in inside for pair in row]

@@ -1,5 +1,6 @@
 """What the storage tests share: makers of indexes, an independent reader, and file layers that fail."""
 
+import concurrent.futures
 import errno
 import itertools
 import json
@@ -44,9 +45,21 @@ def write(store, codes, ids=None, *, vectors=None, pieces=3, **options):
     return writer.finish()
 
 
-def new_index(path, codes=None, ids=None, *, id_kind="int64", n_bits=64, model=None, files=None, sizes=None, **options):
+def new_index(
+    path,
+    codes=None,
+    ids=None,
+    *,
+    id_kind="int64",
+    n_bits=64,
+    model=None,
+    files=None,
+    sizes=None,
+    tables=None,
+    **options,
+):
     """Build an index and return its open store."""
-    extra = {} if files is None else {"files": files}
+    extra = {"tables": tables} if files is None else {"files": files, "tables": tables}
     store = Store.create(path, id_kind=id_kind, n_bits=n_bits, n_stored_bits=n_bits, settings={}, sizes=sizes, **extra)
     try:
         uuid = None if model is None else store.write_model(*model)
@@ -102,6 +115,90 @@ def expected(ids, codes):
 def tree(path):
     """Every file below a folder with its content."""
     return {str(file.relative_to(path)): file.read_bytes() for file in sorted(Path(path).rglob("*")) if file.is_file()}
+
+
+class SortingMaker:
+    """Makes bucket tables with argsort: `m` substrings of `n_key_bits` bits, from segments of `least` rows on.
+
+    `during` is called before each piece that is written, with the number of pieces so far; `n_threads` writes several
+    tables at once.
+    """
+
+    def __init__(self, m=2, *, n_key_bits=4, layout="wide", directory="direct", least=1, n_threads=0, during=None):
+        self.m, self.n_key_bits, self.layout, self.directory = m, n_key_bits, layout, directory
+        self.least, self.n_threads, self.during = least, n_threads, during
+        self.asked, self.made, self.pieces = [], 0, 0
+
+    def describe(self, s):
+        bits = list(range(s * self.n_key_bits, (s + 1) * self.n_key_bits))
+        return {"bits": bits, "layout": self.layout, "directory": self.directory}
+
+    def wants(self, n, n_bits, present):
+        self.asked.append((n, n_bits, present))
+        return n >= self.least and present != [self.describe(s) for s in range(self.m)]
+
+    def make(self, blocks, n_bits, begin, progress=None):
+        self.made += 1
+        codes = np.concatenate(blocks)
+        if self.n_threads:
+            with concurrent.futures.ThreadPoolExecutor(self.n_threads) as pool:
+                list(pool.map(lambda s: self._table(codes, s, begin), range(self.m)))
+            return
+        for s in reversed(range(self.m)):
+            self._table(codes, s, begin)
+            if progress is not None:
+                progress(self.m - s, self.m)
+
+    def _table(self, codes, s, begin):
+        keys = substring_keys(codes, self.describe(s)["bits"])
+        order = np.argsort(keys, kind="stable")
+        sink = begin(s)
+        if self.directory == "direct":
+            offsets = np.searchsorted(keys[order], np.arange((1 << self.n_key_bits) + 1))
+        else:
+            distinct, starts = np.unique(keys[order], return_index=True)
+            offsets = np.append(starts, len(keys))
+            self._append(sink, "keys", distinct)
+        self._append(sink, "offsets", offsets.astype(np.uint32))
+        for part in np.array_split(order, 3):
+            self._append(sink, "rows", part.astype(np.uint32))
+            if self.layout == "wide":
+                self._append(sink, "codes", codes[part])
+        sink.finish(self.describe(s))
+
+    def _append(self, sink, name, rows):
+        self.pieces += 1
+        if self.during is not None:
+            self.during(self.pieces)
+        sink.append(name, rows)
+
+
+def substring_keys(codes, bits):
+    """Keys of a substring, uint64 (n,): bit i of a key is bit bits[i] of the code."""
+    keys = np.zeros(len(codes), np.uint64)
+    for i, bit in enumerate(bits):
+        keys |= (codes[:, bit // 64] >> np.uint64(bit % 64) & np.uint64(1)) << np.uint64(i)
+    return keys
+
+
+def check_table(description, arrays, codes):
+    """Compare the arrays of a table with the codes of its segment."""
+    keys = substring_keys(codes, description["bits"])
+    assert np.array_equal(arrays["rows"], np.argsort(keys, kind="stable"))
+    distinct = arrays["keys"] if description["directory"] == "sparse" else np.arange(1 << len(description["bits"]))
+    assert np.array_equal(arrays["offsets"], np.append(np.searchsorted(np.sort(keys), distinct), len(keys)))
+    assert ("codes" in arrays) == (description["layout"] == "wide")
+    if "codes" in arrays:
+        assert np.array_equal(arrays["codes"], codes[arrays["rows"]])
+
+
+def check_tables(store, maker):
+    """Every segment of a store has the tables that `maker` makes, and they are right."""
+    for segment in store.snapshot.segments:
+        assert segment.tables_problem is None
+        assert [table.description for table in segment.tables.tables] == [maker.describe(s) for s in range(maker.m)]
+        for table in segment.tables.tables:
+            check_table(table.description, table.arrays, np.concatenate(segment.code_blocks))
 
 
 class Unsynced(Files):

@@ -1,6 +1,8 @@
 """What is written comes back: ids of each kind, codes of any width, vectors, models, chunks, zarr's own reading."""
 
+import gc
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ import zarr
 from storage_kit import content, expected, make_codes, new_index, put, raw_content, write
 
 from hashdb.errors import ArgumentError, DuplicateIdError
-from hashdb.storage import Sizes, Store
+from hashdb.storage import Sizes, Store, mapping
 
 UNSORTED = [5, -3, 7, 1 << 40, 0, -(1 << 63), (1 << 63) - 2]
 WORDS = ["zebra", "é", "a", "aa", "Ω" * 300, "a b", "\U0001f600", "Z", "~", "ab"]
@@ -153,8 +155,11 @@ def test_chunks_of_all_zero_codes_are_written(tmp_path):
     assert len(list((tmp_path / "i" / "segments").glob("*/codes/c/*/0"))) == 4
 
 
+@pytest.mark.parametrize("tracked", [False, True])
 @pytest.mark.parametrize("mmap", [True, False])
-def test_large_files_are_mapped_unless_told_otherwise(tmp_path, mmap, monkeypatch):
+def test_large_files_are_mapped_unless_told_otherwise(tmp_path, mmap, tracked, monkeypatch):
+    if tracked:  # where no mapping goes without a descriptor
+        monkeypatch.setattr(mapping, "untracked_map", lambda: None)
     codes = make_codes(200_000)
     new_index(tmp_path / "i", codes).close()
     with Store.open(tmp_path / "i", mmap=mmap) as store:
@@ -162,13 +167,24 @@ def test_large_files_are_mapped_unless_told_otherwise(tmp_path, mmap, monkeypatc
         assert block.tobytes() == codes.tobytes()
         assert not block.flags.writeable
         assert not block.flags.owndata
-        assert bool(store._mapper._maps) == (mmap and not _tracks_no_descriptor())
+        assert bool(store._mapper._maps) == (mmap and tracked)
+        assert is_mapped(tmp_path) in (mmap, None)
+        with pytest.raises(ValueError, match="WRITEABLE"):
+            block.flags.writeable = True
+        part = block[100:200]
+        store.close()
+        del block
+        gc.collect()
+        assert part.tobytes() == codes[100:200].tobytes()
+        del part
+        gc.collect()
+        assert not is_mapped(tmp_path)
 
 
-def _tracks_no_descriptor():
-    import sys
-
-    return sys.version_info >= (3, 13)
+def is_mapped(path):
+    """Whether this process has mapped anything below a folder; None where there is no telling."""
+    maps = Path("/proc/self/maps")
+    return str(path) in maps.read_text() if maps.exists() else None
 
 
 def test_mapping_can_be_turned_off_by_the_environment(tmp_path, monkeypatch):

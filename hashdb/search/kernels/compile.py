@@ -36,8 +36,10 @@ _log = logging.getLogger(__name__)
 _DIGEST_SIZE = hashlib.sha256().digest_size
 _kernels: list[Kernel] = []
 
+# Kernels make no arrays, so no reference need be counted: counting takes longer than looking into a bucket.
+_OPTIONS: dict[str, Any] = {"_nrt": False}
 # Decorates a helper that kernels call: it becomes part of each of them and is not cached by itself.
-device: Any = numba.njit
+device: Any = numba.njit(forceinline=True, **_OPTIONS)
 
 
 def words(n_dims: int) -> Any:
@@ -123,7 +125,7 @@ def all_kernels() -> list[Kernel]:
 
 
 def _compiled(function: Callable[..., Any], signatures: tuple[Any, ...]) -> Callable[..., Any]:
-    dispatcher: Any = numba.njit(nogil=True)(function)
+    dispatcher: Any = numba.njit(nogil=True, **_OPTIONS)(function)
     try:
         dispatcher._cache = _Cache(function)
     except Exception as error:  # numba raises RuntimeError or OSError, and its internals may change

@@ -94,6 +94,32 @@ def least_distance(typing_context: Any, base: Any, stride: Any, n: Any, query: A
 
 
 @intrinsic(prefer_literal=True)
+def any_nearer(typing_context: Any, base: Any, n: Any, query: Any, limit: Any, n_lines: Any) -> Any:
+    """``any_nearer(base, n, query, limit, n_lines) -> bool``: whether one of n codes of one word is nearer.
+
+    ``base`` is an address, ``query`` a code, ``n`` a positive multiple of 8 times the literal ``n_lines``: finer than
+    ``least_distance``, for runs of a few codes to some hundreds.
+    """
+
+    def generate(context: Any, builder: Builder, signature: Any, arguments: Any) -> Value:
+        _allow_wide_vectors(builder)
+        base_, n_, query_, limit_ = arguments[:4]
+        word, lines = _splat(builder, query_), n_lines.literal_value
+        minima = [cgutils.alloca_once_value(builder, _splat(builder, _WORD(2**62))) for _ in range(lines)]
+        with cgutils.for_range_slice(builder, _WORD(0), n_, _WORD(lines * LANES), _WORD) as (first, _):
+            line = builder.add(base_, builder.shl(first, _WORD(3)))
+            for number, slot in enumerate(minima):
+                builder.store(_minimum(builder, builder.load(slot), _compared(builder, line, number, word)), slot)
+        least = builder.load(minima[0])
+        for slot in minima[1:]:
+            least = _minimum(builder, least, builder.load(slot))
+        nearer = builder.bitcast(builder.icmp_unsigned("<", least, _splat(builder, limit_)), ir.IntType(LANES))
+        return builder.icmp_unsigned("!=", nearer, ir.Constant(ir.IntType(LANES), 0))
+
+    return types.boolean(types.int64, types.int64, types.uint64, types.int64, n_lines), generate
+
+
+@intrinsic(prefer_literal=True)
 def nearer_mask(typing_context: Any, base: Any, stride: Any, query: Any, n_words: Any, limit: Any) -> Any:
     """``nearer_mask(base, stride, query, n_words, limit) -> uint64``: bit i is set where code i of 64 is nearer."""
 
@@ -111,15 +137,15 @@ def nearer_mask(typing_context: Any, base: Any, stride: Any, query: Any, n_words
 
 
 @intrinsic(prefer_literal=True)
-def nearer_rows_mask(typing_context: Any, base: Any, query: Any, n_words: Any, limit: Any) -> Any:
-    """``nearer_rows_mask(base, query, n_words, limit) -> uint64``: as ``nearer_mask``, of 64 codes that lie row by row.
+def nearer_rows_mask(typing_context: Any, base: Any, query: Any, n_words: Any, limit: Any, n: Any) -> Any:
+    """``nearer_rows_mask(base, query, n_words, limit, n) -> uint64``: as ``nearer_mask``, of codes that lie row by row.
 
-    ``n_words`` is the literal 2 or 4.
+    ``n_words`` is the literal 2 or 4, ``n`` the literal 8 or 64: how many codes are compared.
     """
 
     def generate(context: Any, builder: Builder, signature: Any, arguments: Any) -> Value:
         _allow_wide_vectors(builder)
-        base_, query_, _, limit_ = arguments
+        base_, query_, _, limit_, _ = arguments
         width = n_words.literal_value
         pattern = ir.Constant(_VECTOR, ir.Undefined)
         for lane in range(LANES):
@@ -127,7 +153,7 @@ def nearer_rows_mask(typing_context: Any, base: Any, query: Any, n_words: Any, l
             pattern = builder.insert_element(pattern, word, ir.IntType(32)(lane))
         limits = _splat(builder, limit_)
         mask = _WORD(0)
-        for number in range(_N_VECTORS):
+        for number in range(n.literal_value // LANES):
             places = [_WORD(LANES * (number * width + part)) for part in range(width)]
             counts = [_popcounts(builder, _load(builder, base_, place, _VECTOR), pattern) for place in places]
             while len(counts) > 1:
@@ -138,7 +164,7 @@ def nearer_rows_mask(typing_context: Any, base: Any, query: Any, n_words: Any, l
             mask = builder.or_(mask, builder.shl(builder.zext(bits, _WORD), _WORD(LANES * number)))
         return mask
 
-    return types.uint64(types.int64, types.int64, n_words, types.int64), generate
+    return types.uint64(types.int64, types.int64, n_words, types.int64, n), generate
 
 
 @intrinsic(prefer_literal=True)

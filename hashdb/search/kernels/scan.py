@@ -11,15 +11,9 @@ from typing import Any
 
 from numba import types
 
+from hashdb.search.kernels.compare import distance_between, is_deleted, nearer_rows
 from hashdb.search.kernels.compile import device, kernel, readable, words, writable
-from hashdb.search.kernels.intrinsics import (
-    address,
-    least_distance,
-    lowest_bit,
-    nearer_mask,
-    nearer_rows_mask,
-    row_distance,
-)
+from hashdb.search.kernels.intrinsics import address, least_distance, lowest_bit, nearer_mask
 
 Array = Any
 _i64 = types.int64
@@ -70,42 +64,14 @@ def _least(base: int, stride: int, n: int, query: int, n_words: int) -> int:
 
 
 @device
-def _row_distance(code: int, query: int, n_words: int) -> int:
-    if n_words == 1:
-        return row_distance(code, query, 1)
-    if n_words == 2:
-        return row_distance(code, query, 2)
-    if n_words == 4:
-        return row_distance(code, query, 4)
-    return row_distance(code, query, n_words)
-
-
-@device
-def _nearer_rows(base: int, n: int, query: int, n_words: int, limit: int) -> Any:
-    if n == 64 and n_words == 2:
-        return nearer_rows_mask(base, query, 2, limit)
-    if n == 64 and n_words == 4:
-        return nearer_rows_mask(base, query, 4, limit)
-    mask = types.uint64(0)
-    for i in range(n):
-        mask |= types.uint64(row_distance(base + 8 * n_words * i, query, n_words) < limit) << types.uint64(i)
-    return mask
-
-
-@device
 def _nearer(base: int, stride: int, n: int, block: int, query: int, n_words: int, limit: int) -> int:
     """Mark the codes of one 64-code block that are nearer than the limit, padding excepted."""
     if n_words > 1 and stride == 0:
-        return _nearer_rows(base + 8 * n_words * block, min(64, n - block), query, n_words, limit)
+        return nearer_rows(base + 8 * n_words * block, min(64, n - block), query, n_words, limit)
     mask = nearer_mask(base + 8 * block, stride, query, n_words, limit)
     if n - block < 64:
         mask &= (types.uint64(1) << types.uint64(n - block)) - types.uint64(1)
     return mask
-
-
-@device
-def _is_deleted(deleted: Array, row: int) -> bool:
-    return deleted.shape[0] > 0 and (deleted[row >> 6] >> types.uint64(row & 63)) & types.uint64(1) != 0
 
 
 @device
@@ -185,9 +151,9 @@ def collect_nearest(
                 while mask != 0:
                     i = first + block + lowest_bit(mask)
                     mask &= mask - types.uint64(1)
-                    distance = _row_distance(address(codes) + 8 * n_words * i, query, n_words)
+                    distance = distance_between(address(codes) + 8 * n_words * i, query, n_words)
                     # The limit may have fallen since the mask was taken.
-                    if distance >= limit or _is_deleted(deleted, first_row + i):
+                    if distance >= limit or is_deleted(deleted, first_row + i):
                         continue
                     if kept == rows.shape[1]:
                         kept = _keep_nearest(k, limit, below, kept, rows[q], distances[q])
@@ -300,8 +266,8 @@ def collect_within(
                 while mask != 0:
                     i = first + block + lowest_bit(mask)
                     mask &= mask - types.uint64(1)
-                    if not _is_deleted(deleted, first_row + i):
-                        distance = _row_distance(address(codes) + 8 * n_words * i, query, n_words)
+                    if not is_deleted(deleted, first_row + i):
+                        distance = distance_between(address(codes) + 8 * n_words * i, query, n_words)
                         owners[found] = q
                         rows[found] = first_row + i
                         distances[found] = distance

@@ -1,0 +1,276 @@
+"""Multi-index hashing: how the kernels of the buckets are driven.
+
+Many queries are shared out over the threads. Of a single one that is likely to take long the threads share each stage,
+every one with its own list and all with one view of the k-th distance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashdb.search import costs, threads
+from hashdb.search.kernels import nearest, probing, within
+from hashdb.search.tables import Tables, address_of, read_only
+
+Codes = NDArray[np.uint64]
+_QUERIES = 64  # of a task
+_STATE_BYTES = 1 << 25  # of what a task keeps
+_ALONE = 300_000.0  # estimated nanoseconds of a single query that are not worth a second thread
+_APART = 4  # rows of states that keep those of two threads apart
+_ROOM = 1 << 16  # rows that a radius search keeps before they are put away
+_NONE_DELETED = read_only(np.zeros(0, np.uint64))
+_NO_KEY = np.uint64(2**64 - 1)
+_ROW = np.uint64(2**32 - 1)
+
+
+class Outcome(NamedTuple):
+    """What became of a bucket search.
+
+    Attributes
+    ----------
+    finished : ndarray of bool, shape (n_queries,)
+        Queries whose answer is proven; the others are left to the scan.
+    limits : ndarray of int64, shape (n_queries,)
+        Only rows nearer than that can be among the answer, of k-NN.
+    damaged : bool
+        Whether a table turned out to be damaged; nothing is finished then.
+    n_probes, n_candidates : ndarray of int64, shape (n_queries,)
+    substring_radius : ndarray of int64, shape (n_queries,)
+        Largest distance from the query's substring that was looked at.
+    """
+
+    finished: NDArray[np.bool_]
+    limits: NDArray[np.int64]
+    damaged: bool
+    n_probes: NDArray[np.int64]
+    n_candidates: NDArray[np.int64]
+    substring_radius: NDArray[np.int64]
+
+
+class _Search(NamedTuple):
+    """What all queries of a search have in common."""
+
+    tables: Tables
+    segment: probing.Segment
+    budget: float
+
+    @classmethod
+    def of(cls, tables: Tables, blocks: Sequence[Codes], deleted: Codes | None, budget: float) -> _Search:
+        segment = probing.Segment(
+            tables.matrix, tables.masks, tables.cuts, tables.places, tables.contributions,
+            # All blocks but the last have as many rows: they are chunks of one array.
+            read_only(np.array([address_of(block) for block in blocks], np.int64)), len(blocks[0]),
+            tables.n, tables.n_words, _NONE_DELETED if deleted is None else read_only(deleted),
+        )  # fmt: skip
+        return cls(tables, segment, budget)
+
+    def costs(self, share: float = 1.0) -> NDArray[np.float64]:
+        """Give the costs as the kernels take them."""
+        each = costs.candidate(self.tables.n_words, self.tables.wide)
+        return read_only(np.array([costs.PROBE, each, self.budget, share]))
+
+
+def knn(
+    tables: Tables,
+    blocks: Sequence[Codes],
+    queries: Codes,
+    k: int,
+    *,
+    deleted: Codes | None,
+    limits: NDArray[np.int64],
+    budget: float,
+    n_threads: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64], Outcome]:
+    """Find the k nearest rows of each query.
+
+    Parameters
+    ----------
+    tables : Tables
+    blocks, queries, deleted
+        As :func:`hashdb.search.scan.knn` has checked them.
+    k : int
+        1 to the number of rows.
+    limits : ndarray of int64, shape (n_queries,)
+        Only rows nearer than that are wanted.
+    budget : float
+        Estimated nanoseconds after which a thread gives a query up; infinite: never.
+    n_threads : int
+
+    Returns
+    -------
+    rows, distances, counts
+        As in :class:`hashdb.search.scan.Lists`, with ``width`` k; of queries that are not finished they say nothing.
+    outcome : Outcome
+    """
+    search = _Search.of(tables, blocks, deleted, budget)
+    if len(queries) == 1 and n_threads > 1 and tables.stages[tables.likely_distance(k)] > _ALONE:
+        parts = [_nearest_of_one(search, queries, k, limits, n_threads)]
+    else:
+        step = max(1, min(_QUERIES, -(-len(queries) // n_threads), _STATE_BYTES // (16 * k + 4 * tables.n_bits)))
+        parts = threads.run(
+            [
+                partial(_nearest, search, queries[first : first + step], k, limits[first : first + step])
+                for first in range(0, len(queries), step)
+            ],
+            n_threads,
+        )
+    keys, states = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    near = keys != _NO_KEY
+    rows = np.where(near, (keys & _ROW).astype(np.int64), -1)
+    distances = np.where(near, keys >> np.uint64(32), np.uint64(tables.n_bits + 1)).astype(np.int32)
+    return rows, distances, near.sum(axis=1), _outcome(states)
+
+
+def radius(
+    tables: Tables,
+    blocks: Sequence[Codes],
+    queries: Codes,
+    radius: int,
+    *,
+    deleted: Codes | None,
+    budget: float,
+    n_threads: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32], Outcome]:
+    """Find every row within the radius of each query; arguments as in :func:`knn`.
+
+    Returns
+    -------
+    lims, rows, distances
+        As in :func:`hashdb.search.scan.radius`; nothing is found for queries that are not finished.
+    outcome : Outcome
+    """
+    search = _Search.of(tables, blocks, deleted, budget)
+    step = max(1, min(_QUERIES, -(-len(queries) // n_threads)))
+    tasks = [partial(_within, search, queries[first : first + step], radius) for first in range(0, len(queries), step)]
+    parts = threads.run(tasks, n_threads)
+    keys, counts, states = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    lims = np.zeros(len(queries) + 1, np.int64)
+    np.cumsum(counts, out=lims[1:])
+    distances = (keys >> np.uint64(32)).astype(np.int32) & _DISTANCE
+    return lims, (keys & _ROW).astype(np.int64), distances, _outcome(states)
+
+
+class _Nearest:
+    """A k-NN search for some queries, by one or several threads."""
+
+    def __init__(self, search: _Search, queries: Codes, k: int, limits: NDArray[np.int64], n_parts: int) -> None:
+        tables = search.tables
+        self.search, self.queries, self.k, self.n_parts = search, queries, k, n_parts
+        self.limits = limits
+        self.query_keys = tables.cut(queries)
+        width = -(-(tables.n_bits + 2) // 32) * 32  # whole cache lines
+        self.histograms = np.zeros((len(queries), n_parts, width), np.int32)
+        self.taken = np.zeros(tables.n_bits + 2, np.int64)
+        self.quantile = costs.quantile(k, tables.n)
+
+    def lists(self) -> nearest.Lists:
+        """Make room for what one thread keeps."""
+        n_queries = len(self.queries)
+        # With room behind: threads that write to one cache line wait for each other.
+        states = np.zeros((n_queries + _APART, probing.N_STATES), np.int64)[:n_queries]
+        states[:, probing.LIMIT] = self.limits
+        bounds = np.zeros(n_queries + 8 * _APART, np.uint64)[:n_queries]
+        bounds[:] = self.limits.astype(np.uint64) << np.uint64(32)
+        return nearest.Lists(
+            states=states,
+            bounds=bounds,
+            histograms=self.histograms,
+            taken=self.taken,
+            keys=np.empty((n_queries, 2 * self.k + 2 * probing.NOTED), np.uint64),
+            ring=np.empty((3, probing.RING), np.int64),
+            noted=np.empty((2, probing.NOTED), np.int64),
+        )
+
+    def go_on(self, lists: nearest.Lists, part: int = 0, n_parts: int = 1) -> None:
+        """Search, or do one part of it."""
+        tables = self.search.tables
+        forecast = nearest.Forecast(
+            self.k, tables.sample, self.quantile, tables.found, tables.stages, self.search.costs(1 / n_parts)
+        )
+        nearest.search_nearest(self.search.segment, forecast, self.query_keys, self.queries, part, n_parts, lists)
+
+
+def _padded(lists: nearest.Lists) -> NDArray[np.uint64]:
+    """Give the keys, with the largest key where nothing is kept."""
+    beyond = np.arange(lists.keys.shape[1]) >= lists.states[:, probing.N_KEPT, None]
+    keys: NDArray[np.uint64] = lists.keys
+    keys[beyond] = _NO_KEY
+    return keys
+
+
+def _nearest(
+    search: _Search, queries: Codes, k: int, limits: NDArray[np.int64]
+) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """Give the k smallest keys of each query, and its state."""
+    threads.checkpoint()
+    one = _Nearest(search, queries, k, limits, 1)
+    lists = one.lists()
+    one.go_on(lists)
+    return np.sort(_padded(lists), axis=1)[:, :k], lists.states
+
+
+def _nearest_of_one(
+    search: _Search, query: Codes, k: int, limits: NDArray[np.int64], n_threads: int
+) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """Give the k smallest keys of a single query, found by several threads, and its state."""
+    one = _Nearest(search, query, k, limits, n_threads)
+    parts = [one.lists() for _ in range(n_threads)]
+    threads.run([partial(one.go_on, lists, part, n_threads) for part, lists in enumerate(parts)], n_threads)
+    keys = np.sort(np.concatenate([_padded(lists) for lists in parts], axis=1), axis=1)[:, :k]
+    return keys, _joined(np.stack([lists.states for lists in parts]))
+
+
+def _joined(states: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Make one state of those of several threads, int64 (n_parts, n_queries, N_STATES)."""
+    joined: NDArray[np.int64] = states.max(axis=0)  # of the status too: the worst counts
+    joined[:, probing.LIMIT] = states[:, :, probing.LIMIT].min(axis=0)
+    for column in (probing.N_PROBES, probing.N_CANDIDATES):
+        joined[:, column] = states[:, :, column].sum(axis=0)
+    return joined
+
+
+def _within(
+    search: _Search, queries: Codes, radius: int
+) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]:
+    """Give the keys of all that is within the radius, ordered, their number for each query, and the states."""
+    tables = search.tables
+    states = np.zeros((len(queries), probing.N_STATES), np.int64)
+    ring, noted = np.empty((3, probing.RING), np.int64), np.empty((2, probing.NOTED), np.int64)
+    keys = tables.cut(queries)
+    room = np.empty(_ROOM, np.uint64)
+    parts: list[NDArray[np.uint64]] = []
+    first = 0
+    while first < len(queries):
+        threads.checkpoint()
+        first, n_kept = within.search_within(
+            search.segment, keys, queries, radius, search.costs(), first, states, room, ring, noted
+        )
+        if n_kept == 0 and first < len(queries):
+            room = np.empty(4 * len(room), np.uint64)  # one query alone finds more
+        elif n_kept:
+            parts.append(room[:n_kept].copy())
+    found = np.sort(np.concatenate([np.empty(0, np.uint64), *parts]))
+    counts = np.bincount((found >> np.uint64(within.QUERY_SHIFT)).astype(np.int64), minlength=len(queries))
+    return found, counts, states
+
+
+_DISTANCE = np.int32(2**13 - 1)  # above it stands the query
+
+
+def _outcome(states: NDArray[np.int64]) -> Outcome:
+    status, near = states[:, probing.STATUS], states[:, probing.RADIUS]
+    damaged = bool((status == probing.DAMAGED).any())
+    return Outcome(
+        finished=np.full(len(states), False) if damaged else status == probing.DONE,
+        limits=states[:, probing.LIMIT],
+        damaged=damaged,
+        n_probes=states[:, probing.N_PROBES],
+        n_candidates=states[:, probing.N_CANDIDATES],
+        # The stage after the last is noted: at the first table nothing of its radius was looked at.
+        substring_radius=np.where(states[:, probing.TABLE] > 0, near, np.maximum(near - 1, 0)),
+    )

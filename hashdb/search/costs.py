@@ -1,0 +1,115 @@
+"""What a search costs: the model behind the choice between scan and buckets, and of the layout of tables.
+
+The unit is a nanosecond of the machine that the constants were read off: an AMD EPYC of 2023 at about 3.5 GHz with
+AVX-512 VPOPCNTDQ, two cores, by ``python -m benchmarks roofline``, which fits them anew. Only their ratios decide, and
+those differ little between machines; what a decision costs that turns out wrong is bounded, see
+:mod:`hashdb.search.planner`. Nothing is timed at run time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Scan: comparing a code of w words with one of many queries is arithmetic, with the only query it is memory.
+COMPARE = 0.01
+COMPARE_WORD = 0.062
+BYTE = 0.033  # read from memory by one thread
+BYTE_ALL = 0.027  # by all threads together: two of them nearly exhaust the memory
+BYTE_CACHED = 0.016  # from the last cache
+CACHE = 24e6  # bytes that stay there
+SHARED_FROM = 1 << 21  # words compared that are worth a second thread
+QUERIES_AT_ONCE = 256  # that share a reading of the codes
+SCAN_KEEP = 200.0  # for each of the k: more rows are kept for a while
+SCAN = 70_000.0  # of a scan at all: handing out work, merging
+
+# Buckets: finding one, and what each code in it costs, which is memory again.
+PROBE = 32.0
+CANDIDATE = 1.0  # wide: in one run with its neighbours, a word
+CANDIDATE_WORD = 1.45  # each of several words
+CANDIDATE_LEAN = 4.0  # lean: wherever its row is
+CANDIDATE_LEAN_WORD = 6.0
+KEEP = 200.0  # for each of the k
+BUCKETS = 75_000.0  # of a search at all
+CROWDED = 0.25  # how much slower each becomes for every further thread: their cache misses share the memory
+
+
+def scan(n: int, n_words: int, n_queries: int, n_threads: int, k: int = 1) -> float:
+    """Estimate the time that a scan of ``n`` codes takes for each query of a batch.
+
+    Returns
+    -------
+    float
+        Nanoseconds.
+    """
+    n_threads = min(n_threads, 1 + n * n_words * n_queries // SHARED_FROM)
+    size = 8.0 * n_words * n
+    byte = BYTE_CACHED if size <= CACHE else BYTE if n_threads == 1 else BYTE_ALL
+    compare = n * (COMPARE + COMPARE_WORD * n_words) / n_threads
+    read = size * byte / min(n_queries, QUERIES_AT_ONCE)
+    return max(compare, read) + SCAN_KEEP * k / min(n_threads, n_queries) + SCAN / n_queries
+
+
+def is_small(n: int, n_words: int, n_queries: int) -> bool:
+    """Tell whether a scan takes so little time that no bucket can save any."""
+    return n_queries > 0 and scan(n, n_words, n_queries, 1) * n_queries < SCAN + BUCKETS / 4
+
+
+def candidate(n_words: int, wide: bool) -> float:
+    """Estimate the time that one code in a bucket takes, in nanoseconds."""
+    if wide:
+        return CANDIDATE if n_words == 1 else CANDIDATE_WORD * n_words
+    return CANDIDATE_LEAN + CANDIDATE_LEAN_WORD * n_words
+
+
+def crowded(n_threads: int) -> float:
+    """Give the factor by which buckets take longer where so many threads look into them at once."""
+    return 1.0 + CROWDED * (min(n_threads, 5) - 1)
+
+
+def n_buckets(width: int, radius: int) -> float:
+    """Count the substrings of ``width`` bits at a distance of ``radius``."""
+    return float(math.comb(width, radius)) if radius <= width else 0.0
+
+
+def stages(
+    widths: Sequence[int], occupancy: NDArray[np.float64], n_bits: int, n_words: int, wide: bool
+) -> NDArray[np.float64]:
+    """Estimate what a search costs up to and including each stage.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        Bits of each substring.
+    occupancy : ndarray of float64, shape (n_substrings, n_radii)
+        Codes that a bucket holds on average, by its distance from the query's substring; the last one stands for all
+        that follow.
+    n_bits, n_words : int
+    wide : bool
+
+    Returns
+    -------
+    ndarray of float64, shape (n_bits + 1,)
+        Nanoseconds; stage ``m * radius + t`` proves every distance up to its number.
+    """
+    m, each = len(widths), candidate(n_words, wide)
+    costs = np.empty(n_bits + 1)
+    for stage in range(n_bits + 1):
+        radius, t = divmod(stage, m)
+        held = occupancy[t, min(radius, occupancy.shape[1] - 1)]
+        costs[stage] = n_buckets(widths[t], radius) * (PROBE + each * held)
+    return np.cumsum(costs)
+
+
+def quantile(k: int, n: int) -> float:
+    """Give the standard normal quantile below which k of n values are expected."""
+    return NormalDist().inv_cdf(min(max(k / n, 1e-15), 1 - 1e-15))
+
+
+def likely_distance(k: int, n: int, n_bits: int) -> int:
+    """Estimate the distance of the k-th neighbour among n codes of independent, balanced bits."""
+    return min(n_bits, max(0, round(n_bits / 2 + quantile(k, n) * math.sqrt(n_bits) / 2)))

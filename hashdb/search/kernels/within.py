@@ -1,0 +1,188 @@
+"""The kernel that finds every code within a radius through bucket tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import types
+
+from hashdb.search.kernels.compare import is_deleted
+from hashdb.search.kernels.compile import device, kernel, readable, words, writable
+from hashdb.search.kernels.intrinsics import address
+from hashdb.search.kernels.memory import load_uint32, prefetch
+from hashdb.search.kernels.partition import hashed
+from hashdb.search.kernels.probing import (
+    BUDGET,
+    CANDIDATE_COST,
+    CODES,
+    DAMAGED,
+    DONE,
+    FETCH,
+    FULL,
+    HASH_SHIFT,
+    LOOK,
+    N_CANDIDATES,
+    N_PROBES,
+    OFFSETS,
+    OVER_BUDGET,
+    PROBE_COST,
+    RADIUS,
+    RING,
+    RUNNING,
+    SEGMENT,
+    STATUS,
+    TABLE,
+    WIDTH,
+    ask_for_rows,
+    first_mask,
+    may_hold,
+    n_masks,
+    nearer_in_bucket,
+    next_mask,
+    note,
+    place,
+)
+
+Array = Any
+QUERY_SHIFT = 45  # a kept row is one number, query << 45 | distance << 32 | row
+_i64 = types.int64
+_u64 = types.uint64
+
+
+@kernel(
+    types.UniTuple(_i64, 2)(
+        SEGMENT, readable(_u64, 2), words(2), _i64, readable(types.float64, 1), _i64,
+        writable(_i64, 2), writable(_u64, 1), writable(_i64, 2), writable(_i64, 2),
+    )
+)  # fmt: skip
+def search_within(
+    segment: Any, query_keys: Array, queries: Array, radius: int, costs: Array, first: int,
+    states: Array, keys: Array, ring: Array, noted: Array,
+) -> tuple[int, int]:  # fmt: skip
+    """Keep every row within a radius of the queries from ``first`` on, until the room may not do.
+
+    Parameters
+    ----------
+    segment : Segment
+    query_keys : uint64 (n_queries, m)
+        Substrings of the queries.
+    queries : uint64 (n_queries, n_words)
+    radius : int
+        Inclusive.
+    costs : float64 (4,)
+        As in :class:`hashdb.search.kernels.nearest.Forecast`.
+    states : int64 (n_queries, N_STATES)
+        Of a query that costs more than its budget nothing is kept.
+    keys : uint64 (room,)
+        What is kept, in no order, as one number each.
+    ring, noted : int64 (3, RING) and (2, NOTED)
+        Scratch.
+
+    Returns
+    -------
+    next_query : int
+        Where to go on, ``n_queries`` when done.
+    n_kept : int
+    """
+    m = segment.tables.shape[0]
+    n_kept = 0
+    for q in range(first, queries.shape[0]):
+        query = address(queries) + 8 * segment.n_words * q
+        state, before = states[q], n_kept
+        state[STATUS] = RUNNING
+        state[N_PROBES] = state[N_CANDIDATES] = 0
+        # After stage `radius` every code within the radius has been met, see hashdb.search.kernels.probing.
+        for stage in range(radius + 1):
+            state[RADIUS], state[TABLE] = stage // m, stage % m
+            n_kept = _run_stage(
+                segment, query_keys[q, stage % m], query, radius + 1, costs, state, keys, n_kept, ring, noted
+            )
+            if state[STATUS] != RUNNING:
+                break
+        if state[STATUS] == FULL:
+            return q, before
+        if state[STATUS] == RUNNING:
+            state[STATUS] = DONE
+            for i in range(before, n_kept):
+                keys[i] |= types.uint64(q) << types.uint64(QUERY_SHIFT)
+        else:
+            n_kept = before
+    return queries.shape[0], n_kept
+
+
+@device
+def _run_stage(
+    segment: Any, query_key: Any, query: int, limit: int, costs: Array, state: Array, keys: Array, n_kept: int,
+    ring: Array, noted: Array,
+) -> int:  # fmt: skip
+    """Look into the buckets of one stage; give the number kept then."""
+    table = segment.tables[state[TABLE]]
+    spent = state[N_PROBES] * costs[PROBE_COST] + state[N_CANDIDATES] * costs[CANDIDATE_COST]
+    mask = first_mask(state[RADIUS])
+    n_probes = n_masks(table[WIDTH], state[RADIUS])
+    lean = table[CODES] == 0
+    behind = FETCH if lean else 0
+    for i in range(n_probes + LOOK + FETCH + behind):
+        if i < n_probes:
+            key = query_key ^ mask
+            bucket = hashed(key, table[HASH_SHIFT])
+            ring[0, i & (RING - 1)], ring[2, i & (RING - 1)] = types.int64(bucket), types.int64(key)
+            prefetch(table[OFFSETS] + types.int64(bucket << types.uint64(2)))
+            mask = next_mask(mask)
+        i -= LOOK
+        if 0 <= i < n_probes:
+            n_codes = place(segment, table, i & (RING - 1), ring)
+            if n_codes < 0:
+                state[STATUS] = DAMAGED
+                break
+            spent += costs[PROBE_COST] + n_codes * costs[CANDIDATE_COST]
+            state[N_CANDIDATES] += n_codes
+            if spent > costs[BUDGET]:
+                state[STATUS] = OVER_BUDGET
+                break
+        i -= FETCH
+        if lean:
+            slot = i & (RING - 1)
+            if 0 <= i < n_probes and not ask_for_rows(segment, table, ring[0, slot], ring[1, slot]):
+                state[STATUS] = DAMAGED
+                break
+            i -= behind
+        if i >= 0:
+            slot = i & (RING - 1)
+            if may_hold(segment, table, ring[0, slot], ring[1, slot], query, limit):
+                n_kept = _collect(
+                    segment, table, ring[0, slot], ring[1, slot], types.uint64(ring[2, slot]), query, limit,
+                    state, keys, n_kept, noted,
+                )  # fmt: skip
+                if state[STATUS] != RUNNING:
+                    break
+    state[N_PROBES] += n_probes
+    return n_kept
+
+
+@device
+def _collect(
+    segment: Any, table: Array, start: int, stop: int, key: Any, query: int, limit: int,
+    state: Array, keys: Array, n_kept: int, noted: Array,
+) -> int:  # fmt: skip
+    """Keep what a bucket holds nearer than the limit; give the number kept then."""
+    for first in range(start, stop, 64):
+        if n_kept + 64 > keys.shape[0]:
+            state[STATUS] = FULL
+            return n_kept
+        mask, sound = nearer_in_bucket(segment, table, first, min(first + 64, stop), stop, query, limit)
+        if not sound:
+            state[STATUS] = DAMAGED
+            return n_kept
+        if mask == 0:
+            continue
+        n_noted = note(segment, table, mask, first, key, query, limit, state[RADIUS], state[TABLE], noted, 0)
+        for i in range(n_noted):
+            row = types.int64(load_uint32(noted[0, i], 0))
+            if row >= segment.n:
+                state[STATUS] = DAMAGED
+                return n_kept
+            if not is_deleted(segment.deleted, row):
+                keys[n_kept] = (types.uint64(noted[1, i]) << types.uint64(32)) | types.uint64(row)
+                n_kept += 1
+    return n_kept

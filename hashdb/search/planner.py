@@ -1,0 +1,112 @@
+"""The planner: scan or buckets, for each segment and query, by the cost model of :mod:`hashdb.search.costs`.
+
+What a k-NN search through buckets will cost is not known before, for it depends on how near the neighbours are. So:
+
+1. A segment without tables, or one that NumPy scans before the kernels are loaded, is scanned. So is one where a query
+   like its own codes would cost more than the scan: how far their neighbours are and how full their buckets is measured
+   when the tables are made.
+2. Otherwise each query looks into its own buckets. How many neighbours it met there, and how near, tells how far it has
+   to go (each code at distance d has been met with a known probability). Where that costs more than the scan, the query
+   is left to the scan at once, together with all others of the batch that are; before each further radius likewise.
+3. A query that has cost as much as the scan is left to it whatever is expected. So a wrong guess costs no more than
+   twice the scan.
+4. What a radius search looks into is known before, so it is chosen by the cost, and bounded as under 3.
+
+The scan then begins with the bound that the buckets have found. Both give the same answer.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from hashdb.search import costs
+from hashdb.search.tables import Tables
+
+PATHS = ("scan", "buckets")
+_FORCED = 1e3  # times the scan that a search may cost that is told to use buckets
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one segment is searched.
+
+    Attributes
+    ----------
+    path : str
+        ``scan`` or ``buckets``.
+    reason : str
+        Why, in a few words.
+    scan, buckets : float
+        Estimated nanoseconds for each query; ``buckets`` infinite without tables.
+    budget : float
+        Nanoseconds after which a thread leaves a query to the scan.
+    """
+
+    path: str
+    reason: str
+    scan: float
+    buckets: float = math.inf
+    budget: float = math.inf
+
+
+def plan_knn(
+    tables: Tables | None, why_none: str, n: int, n_words: int, n_queries: int, k: int, n_threads: int, path: str | None
+) -> Plan:
+    """Plan a k-NN search.
+
+    Parameters
+    ----------
+    tables : Tables or None
+    why_none : str
+        Why there are no tables.
+    n, n_words : int
+        Rows of the segment, words of a code.
+    n_queries, k, n_threads : int
+    path : str or None
+        One of ``PATHS`` where it is not for the planner to choose.
+    """
+    scan = costs.scan(n, n_words, n_queries, n_threads, k)
+    if tables is None:
+        return Plan("scan", why_none, scan)
+    # Threads at work on different queries, or all on a single one.
+    n_at_once = min(n_queries, n_threads)
+    slower = costs.crowded(n_at_once)
+    fixed, kept = costs.BUCKETS / n_queries, costs.KEEP * k
+    first = float(tables.stages[min(len(tables.widths), tables.n_bits) - 1])
+    far = float(tables.stages[tables.likely_distance(k)])
+    buckets = fixed + (far + kept) * slower / n_at_once
+    budget = (scan - fixed) * n_at_once / slower - kept
+    if path is not None:
+        return Plan(path, "as told", scan, buckets, _FORCED * scan)
+    near = tables.likely_distance(k)
+    if first >= budget or buckets >= scan:
+        return Plan("scan", f"neighbours as far as is usual here ({near} bits) cost less to scan for", scan, buckets)
+    return Plan(
+        "buckets", f"neighbours as near as is usual here ({near} bits) are in few buckets", scan, buckets, budget
+    )
+
+
+def plan_radius(
+    tables: Tables | None,
+    why_none: str,
+    n: int,
+    n_words: int,
+    n_queries: int,
+    radius: int,
+    n_threads: int,
+    path: str | None,
+) -> Plan:
+    """Plan a radius search; arguments as in :func:`plan_knn`."""
+    scan = costs.scan(n, n_words, n_queries, n_threads)
+    if tables is None:
+        return Plan("scan", why_none, scan)
+    n_at_once = min(n_queries, n_threads)
+    slower = costs.crowded(n_at_once) / n_at_once
+    fixed = costs.BUCKETS / n_queries
+    buckets = fixed + float(tables.stages[min(radius, tables.n_bits)]) * slower
+    if path is not None:
+        return Plan(path, "as told", scan, buckets, _FORCED * scan)
+    if buckets >= scan:
+        return Plan("scan", "the buckets within the radius cost more than the scan", scan, buckets)
+    return Plan("buckets", "the buckets within the radius cost less than the scan", scan, buckets, scan / slower)

@@ -1,0 +1,291 @@
+"""One segment searched as planned: through its buckets, by the scan, or by both, and a report of what happened."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashdb.codes import check_codes, n_words_of
+from hashdb.errors import ArgumentError
+from hashdb.search import costs, scan, threads
+from hashdb.search.planner import PATHS, Plan, plan_knn, plan_radius
+from hashdb.search.scan import Lists
+from hashdb.search.tables import StoredTables, Tables, prepare
+
+Codes = NDArray[np.uint64]
+log = logging.getLogger(__name__)
+
+
+class Searchable(Protocol):
+    """What a search needs of a segment."""
+
+    @property
+    def n_alive(self) -> int:
+        """Rows that are not deleted."""
+
+    @property
+    def code_blocks(self) -> Sequence[Codes]:
+        """Codes in row order, each block uint64 (m, n_words)."""
+
+    @property
+    def deleted(self) -> Codes | None:
+        """Bitmap of deleted rows, or None."""
+
+    @property
+    def tables(self) -> StoredTables | None:
+        """Bucket tables, or None."""
+
+    @property
+    def tables_problem(self) -> str | None:
+        """Why bucket tables that should be there cannot be used."""
+
+    def ids_at(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Ids of rows, int64 or fixed-width unicode."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the search of one segment did.
+
+    Attributes
+    ----------
+    rows : int
+    plan : Plan
+    path : str
+        ``scan``, ``buckets``, or ``buckets, then scan`` where some queries were left to the scan.
+    n_queries, n_scanned : int
+        Queries, and those of them that were scanned.
+    n_probes, n_candidates : int
+        Buckets looked into and codes found in them, of all queries together.
+    substring_radius : int
+        Largest distance from a query's substring that was looked at; -1 where no bucket was.
+    tables : str
+        The tables that there were.
+    """
+
+    rows: int
+    plan: Plan
+    path: str
+    n_queries: int
+    n_scanned: int
+    n_probes: int = 0
+    n_candidates: int = 0
+    substring_radius: int = -1
+    tables: str = "none"
+
+    def joined(self, other: Report) -> Report:
+        """Join the reports of two parts of a batch."""
+        paths = {part for report in (self, other) for part in report.path.split(", then ")}
+        return replace(
+            self,
+            path=", then ".join(sorted(paths)),
+            n_queries=self.n_queries + other.n_queries,
+            n_scanned=self.n_scanned + other.n_scanned,
+            n_probes=self.n_probes + other.n_probes,
+            n_candidates=self.n_candidates + other.n_candidates,
+            substring_radius=max(self.substring_radius, other.substring_radius),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the report as a plain dict; estimates in milliseconds a query."""
+        buckets = None if np.isinf(self.plan.buckets) else round(self.plan.buckets / 1e6, 4)
+        return {
+            "rows": self.rows,
+            "tables": self.tables,
+            "plan": self.plan.path,
+            "reason": self.plan.reason,
+            "scan_estimate_ms": round(self.plan.scan / 1e6, 4),
+            "buckets_estimate_ms": buckets,
+            "path": self.path,
+            "n_queries": self.n_queries,
+            "n_scanned": self.n_scanned,
+            "n_probes": self.n_probes,
+            "n_candidates": self.n_candidates,
+            "substring_radius": self.substring_radius,
+        }
+
+
+def knn(
+    segment: Searchable,
+    queries: Codes,
+    k: int,
+    *,
+    n_bits: int,
+    bound: NDArray[np.int32] | None = None,
+    n_threads: int | None = None,
+    path: str | None = None,
+) -> tuple[Lists, Report]:
+    """Find the k nearest rows of each query in one segment, ordered by (distance, row).
+
+    Parameters
+    ----------
+    segment : Searchable
+    queries, k, n_bits, bound, n_threads
+        As in :func:`hashdb.search.scan.knn`.
+    path : {None, "scan", "buckets"}
+        Which way to go where the planner is not to choose.
+
+    Returns
+    -------
+    Lists
+    Report
+    """
+    opened = _Opened.of(segment, queries, n_bits, n_threads, path)
+    plan = plan_knn(opened.tables, opened.why_none, opened.n, opened.n_words, len(queries), k, opened.n_threads, path)
+    whole: dict[str, Any] = {"n_bits": n_bits, "deleted": segment.deleted, "n_threads": opened.n_threads}
+    if plan.path == "scan" or opened.tables is None or k == 0:
+        return scan.knn(opened.blocks, queries, k, bound=bound, **whole), opened.report(plan)
+    from hashdb.search import buckets
+
+    k = min(k, opened.n)
+    limits = np.full(len(queries), n_bits + 1) if bound is None else np.clip(bound, -1, n_bits).astype(np.int64) + 1
+    rows, distances, counts, outcome = buckets.knn(
+        opened.tables,
+        opened.blocks,
+        np.require(queries, requirements=("C", "A")),
+        k,
+        deleted=segment.deleted,
+        limits=limits,
+        budget=plan.budget,
+        n_threads=opened.n_threads,
+    )
+    if outcome.damaged:
+        opened.disable()
+    left = np.flatnonzero(~outcome.finished)
+    if len(left):
+        # No row at the limit or beyond is of interest, and those at the distance before it are.
+        known = (outcome.limits[left] - 1).astype(np.int32)
+        scanned = scan.knn(opened.blocks, queries[left], k, bound=known, **whole)
+        rows[left], distances[left] = -1, n_bits + 1
+        width = scanned.rows.shape[1]
+        rows[left, :width], distances[left, :width], counts[left] = scanned
+    width = int(counts.max(initial=0))
+    lists = Lists(np.ascontiguousarray(rows[:, :width]), np.ascontiguousarray(distances[:, :width]), counts)
+    return lists, opened.report(plan, outcome, len(left))
+
+
+def radius(
+    segment: Searchable,
+    queries: Codes,
+    radius: int,
+    *,
+    n_bits: int,
+    n_threads: int | None = None,
+    path: str | None = None,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32], Report]:
+    """Find every row of one segment within ``radius`` of each query, inclusive, ordered by (distance, row).
+
+    Returns
+    -------
+    lims, rows, distances
+        As in :func:`hashdb.search.scan.radius`.
+    Report
+    """
+    radius = min(radius, n_bits)
+    opened = _Opened.of(segment, queries, n_bits, n_threads, path)
+    plan = plan_radius(
+        opened.tables, opened.why_none, opened.n, opened.n_words, len(queries), radius, opened.n_threads, path
+    )
+    whole: dict[str, Any] = {"n_bits": n_bits, "deleted": segment.deleted, "n_threads": opened.n_threads}
+    if plan.path == "scan" or opened.tables is None:
+        return *scan.radius(opened.blocks, queries, radius, **whole), opened.report(plan)
+    from hashdb.search import buckets
+
+    lims, rows, distances, outcome = buckets.radius(
+        opened.tables,
+        opened.blocks,
+        np.require(queries, requirements=("C", "A")),
+        radius,
+        deleted=segment.deleted,
+        budget=plan.budget,
+        n_threads=opened.n_threads,
+    )
+    if outcome.damaged:
+        opened.disable()
+    left = np.flatnonzero(~outcome.finished)
+    if len(left):
+        scanned = scan.radius(opened.blocks, queries[left], radius, **whole)
+        lims, rows, distances = _joined(outcome.finished, (lims, rows, distances), scanned)
+    return lims, rows, distances, opened.report(plan, outcome, len(left))
+
+
+class _Opened:
+    """A segment's codes and tables for the length of a search: files stay mapped while these arrays live."""
+
+    def __init__(self, segment: Searchable, n_bits: int, n_queries: int, n_threads: int) -> None:
+        self.segment = segment
+        self.blocks = [block for block in segment.code_blocks if len(block)]
+        self.n = sum(map(len, self.blocks))
+        self.n_words = n_words_of(n_bits)
+        self.n_queries = n_queries
+        self.n_threads = n_threads
+        self.tables: Tables | None = None
+        self.stored: StoredTables | None = None
+        self.why_none = "no bucket tables"
+
+    @classmethod
+    def of(cls, segment: Searchable, queries: Codes, n_bits: int, n_threads: int | None, path: str | None) -> _Opened:
+        if path is not None and path not in PATHS:
+            raise ArgumentError(
+                f"path is {path!r}, expected one of {', '.join(PATHS)}, or None for the planner's choice"
+            )
+        queries = check_codes(queries, n_bits)
+        opened = cls(segment, n_bits, len(queries), threads.check_n_threads(n_threads))
+        if path is None and scan.needs_no_kernels(opened.n, queries):
+            opened.why_none = "so little is scanned before the kernels would be loaded"
+        elif path is None and costs.is_small(opened.n, opened.n_words, len(queries)):
+            opened.why_none = "so few codes are scanned before tables would be opened"
+        elif opened.n and len(queries) and path != "scan":
+            opened._find_tables(n_bits)
+        return opened
+
+    def disable(self) -> None:
+        """Use the tables no more, for they hold rows or places that do not exist."""
+        if self.stored is not None:
+            self.stored.disable("a probe met a row or a place that does not exist")
+
+    def report(self, plan: Plan, outcome: Any = None, n_left: int = 0) -> Report:
+        """Say what was done."""
+        tables = "none" if self.tables is None else f"{len(self.tables.widths)} {self.tables.layout}"
+        if outcome is None:
+            return Report(self.n, plan, "scan", self.n_queries, self.n_queries, tables=tables)
+        return Report(
+            self.n,
+            plan,
+            "buckets, then scan" if n_left else "buckets",
+            self.n_queries,
+            n_left,
+            int(outcome.n_probes.sum()),
+            int(outcome.n_candidates.sum()),
+            int(outcome.substring_radius.max(initial=-1)),
+            tables,
+        )
+
+    def _find_tables(self, n_bits: int) -> None:
+        self.stored = self.segment.tables
+        if self.stored is not None:
+            self.tables = prepare(self.stored, self.blocks, n_bits)
+        if self.tables is None and self.segment.tables_problem:
+            self.why_none = f"its bucket tables cannot be used ({self.segment.tables_problem})"
+
+
+def _joined(
+    finished: NDArray[np.bool_],
+    found: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]],
+    scanned: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]],
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:
+    """Put what two searches found for some queries each into the order of the queries."""
+    counts = np.diff(found[0])
+    counts[~finished] = np.diff(scanned[0])
+    lims = np.zeros(len(counts) + 1, np.int64)
+    np.cumsum(counts, out=lims[1:])
+    scans = np.repeat(~finished, counts)
+    rows, distances = np.empty(lims[-1], np.int64), np.empty(lims[-1], np.int32)
+    for mine, (_, part_rows, part_distances) in ((~scans, found), (scans, scanned)):
+        rows[mine], distances[mine] = part_rows, part_distances
+    return lims, rows, distances

@@ -1,0 +1,99 @@
+"""The checks that a full opening and a verification are made of: checksums, zarr's own reading, promises about rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from hashdb.errors import CorruptIndexError
+from hashdb.storage.commit import crc32c
+from hashdb.storage.documents import group_json
+from hashdb.storage.layout import ArraySpec
+from hashdb.storage.manifest import DeleteEntry
+from hashdb.storage.mapping import Mapper
+from hashdb.storage.reading import SegmentUnit, Unit, delete_files, open_model, read_deletes
+from hashdb.storage.snapshot import Snapshot
+
+
+def check_full(snapshot: Snapshot, mapper: Mapper) -> None:
+    """Read every file of a version and compare checksums. Bucket tables that are damaged are only not used.
+
+    Raises
+    ------
+    CorruptIndexError
+        Naming the first file that differs.
+    """
+    units: list[Unit] = [segment.unit for segment in snapshot.segments]
+    if snapshot.manifest.model is not None:
+        units.append(open_model(mapper, snapshot.manifest.model)[1])
+    for unit in units:
+        for name in unit.files:
+            unit.check_file(name)
+    for segment in snapshot.segments:
+        segment.check_tables()
+        for entry in segment.entry.deletes:
+            read_deletes(mapper, entry, segment.n)
+            check_delete_metadata(mapper, entry)
+
+
+def check_delete_metadata(mapper: Mapper, entry: DeleteEntry) -> None:
+    """Compare the metadata of a delete list with what they must be."""
+    where = mapper.root / "deletes" / entry.uuid
+    for path, expected in (
+        (where / "zarr.json", group_json()),
+        (where / "rows" / "zarr.json", delete_files(entry)[0].zarr_json()),
+    ):
+        data, _ = mapper.open(path, len(expected), entry.uuid)
+        if crc32c(data) != crc32c(expected):
+            raise CorruptIndexError(f"{path} was altered or damaged", path)
+
+
+def check_rows(unit: SegmentUnit) -> None:
+    """Check what a segment promises about its rows: ids ascend, padding bits are zero."""
+    padding = unit.n_bits % 64
+    if padding:
+        for block in unit.blocks("codes"):
+            if bool((block[:, -1] >> np.uint64(padding)).any()):
+                raise CorruptIndexError(f"{unit.folder / 'codes'} has bits set past bit {unit.n_bits - 1}", unit.folder)
+    if not unit.stores_ids:
+        return
+    column = unit.column(None)
+    for start in range(0, unit.n - 1, 1 << 16):
+        keys = column.keys(start, min(start + (1 << 16) + 1, unit.n))
+        if not bool((keys[:-1] < keys[1:]).all()):
+            raise CorruptIndexError(f"{unit.folder}: ids are not in ascending order", unit.folder)
+
+
+def compare(unit: Unit, name: str) -> None:
+    """Read an array with zarr and compare it with our own reading, bit for bit."""
+    spec = unit.arrays[name]
+    same(unit.folder / name, zarr_array(unit.folder / name, spec), unit.blocks(name), spec.chunk_rows)
+
+
+def zarr_array(path: Path, spec: ArraySpec) -> object:
+    """Open an array with zarr, and compare shape and dtype."""
+    # Only here: zarr costs a quarter of a second to import, and this is the one use that wants another's reading.
+    import zarr
+
+    try:
+        array = zarr.open_array(path, mode="r")
+    except Exception as error:
+        raise CorruptIndexError(f"{path} cannot be opened with zarr: {str(error)[:200]}", path) from error
+    if tuple(array.shape) != spec.shape or str(array.dtype) != spec.dtype:
+        raise CorruptIndexError(
+            f"{path} is {array.dtype} {array.shape} to zarr, expected {spec.dtype} {spec.shape}", path
+        )
+    return array
+
+
+def same(path: Path, array: object, blocks: list[np.ndarray], rows: int) -> None:
+    """Compare zarr's reading of an array with our blocks of `rows` rows, bit for bit."""
+    for index, block in enumerate(blocks):
+        part = slice(index * rows, index * rows + len(block)) if block.ndim else ()
+        try:
+            other = np.ascontiguousarray(array[part])  # type: ignore[index]
+        except Exception as error:
+            raise CorruptIndexError(f"{path} cannot be read with zarr: {str(error)[:200]}", path) from error
+        if other.tobytes() != np.ascontiguousarray(block).tobytes():
+            raise CorruptIndexError(f"{path} reads otherwise with zarr", path)
