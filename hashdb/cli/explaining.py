@@ -38,4 +38,6 @@ def _done(entry: dict[str, Any]) -> str:
 
 
 def _time(milliseconds: float) -> str:
-    return f"{milliseconds * 1e3:.3g} µs" if milliseconds < 1 else f"{milliseconds:,.3g} ms"
+    if milliseconds >= 1000:
+        return f"{milliseconds / 1e3:,.1f} s"
+    return f"{milliseconds:.3g} ms" if milliseconds >= 1 else f"{milliseconds * 1e3:.3g} µs"

@@ -263,7 +263,7 @@ _DISTANCE = np.int32(2**13 - 1)  # above it stands the query
 
 
 def _outcome(states: NDArray[np.int64]) -> Outcome:
-    status, near = states[:, probing.STATUS], states[:, probing.RADIUS]
+    status = states[:, probing.STATUS]
     damaged = bool((status == probing.DAMAGED).any())
     return Outcome(
         finished=np.full(len(states), False) if damaged else status == probing.DONE,
@@ -271,6 +271,5 @@ def _outcome(states: NDArray[np.int64]) -> Outcome:
         damaged=damaged,
         n_probes=states[:, probing.N_PROBES],
         n_candidates=states[:, probing.N_CANDIDATES],
-        # The stage after the last is noted: at the first table nothing of its radius was looked at.
-        substring_radius=np.where(states[:, probing.TABLE] > 0, near, np.maximum(near - 1, 0)),
+        substring_radius=states[:, probing.REACHED],
     )

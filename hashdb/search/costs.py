@@ -46,6 +46,7 @@ def scan(n: int, n_words: int, n_queries: int, n_threads: int, k: int = 1) -> fl
     float
         Nanoseconds.
     """
+    n_queries = max(1, n_queries)
     n_threads = min(n_threads, 1 + n * n_words * n_queries // SHARED_FROM)
     size = 8.0 * n_words * n
     byte = BYTE_CACHED if size <= CACHE else BYTE if n_threads == 1 else BYTE_ALL
@@ -56,7 +57,7 @@ def scan(n: int, n_words: int, n_queries: int, n_threads: int, k: int = 1) -> fl
 
 def is_small(n: int, n_words: int, n_queries: int) -> bool:
     """Tell whether a scan takes so little time that no bucket can save any."""
-    return n_queries > 0 and scan(n, n_words, n_queries, 1) * n_queries < SCAN + BUCKETS / 4
+    return scan(n, n_words, n_queries, 1) * n_queries < SCAN + BUCKETS / 4
 
 
 def candidate(n_words: int, wide: bool) -> float:

@@ -91,10 +91,10 @@ def knn(
     >>> found.rows.tolist(), found.distances.tolist()
     ([[1, 2]], [[1, 2]])
     """
-    k = _check_whole(k, "k")
+    k = check_whole(k, "k")
     blocks, queries, deleted = _check_segment(blocks, queries, n_bits, deleted)
     threads_wanted = threads.check_n_threads(n_threads)
-    limits = _check_bound(bound, len(queries), n_bits)
+    limits = check_bound(bound, len(queries), n_bits)
     n = sum(map(len, blocks))
     k = min(k, n)
     if k == 0 or len(queries) == 0:
@@ -144,7 +144,7 @@ def radius(
     >>> lims.tolist(), rows.tolist(), distances.tolist()
     ([0, 2], [1, 2], [1, 2])
     """
-    radius = min(_check_whole(radius, "radius"), check_n_bits(n_bits))
+    radius = min(check_whole(radius, "radius"), check_n_bits(n_bits))
     blocks, queries, deleted = _check_segment(blocks, queries, n_bits, deleted)
     threads_wanted = threads.check_n_threads(n_threads)
     n = sum(map(len, blocks))
@@ -203,14 +203,15 @@ def _lists_of(rows: NDArray[np.int64], distances: NDArray[np.int32], limits: NDA
     return Lists(np.where(near, rows[:, :width], -1), np.where(near, distances[:, :width], n_bits + 1), counts)
 
 
-def _check_whole(value: Any, name: str) -> int:
+def check_whole(value: Any, name: str) -> int:
+    """Return a value as an int of at least 0, or raise ArgumentError."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or value < 0:
         raise ArgumentError(f"{name} is {value!r}, expected a whole number from 0")
     return int(value)
 
 
-def _check_bound(bound: NDArray[np.int32] | None, n_queries: int, n_bits: int) -> NDArray[np.int64]:
-    """Give the least distance of each query that is of no interest."""
+def check_bound(bound: NDArray[np.int32] | None, n_queries: int, n_bits: int) -> NDArray[np.int64]:
+    """Give the least distance of each query that is of no interest, or raise ArgumentError."""
     if bound is None:
         return np.full(n_queries, n_bits + 1, np.int64)
     if np.shape(bound) != (n_queries,):

@@ -135,15 +135,16 @@ def knn(
     Lists
     Report
     """
+    k = scan.check_whole(k, "k")
+    limits = scan.check_bound(bound, len(queries), n_bits)
     opened = _Opened.of(segment, queries, n_bits, n_threads, path)
     plan = plan_knn(opened.tables, opened.why_none, opened.n, opened.n_words, len(queries), k, opened.n_threads, path)
     whole: dict[str, Any] = {"n_bits": n_bits, "deleted": segment.deleted, "n_threads": opened.n_threads}
-    if plan.path == "scan" or opened.tables is None or k == 0:
+    if plan.path == "scan" or opened.tables is None or k == 0 or len(queries) == 0:
         return scan.knn(opened.blocks, queries, k, bound=bound, **whole), opened.report(plan)
     from hashdb.search import buckets
 
     k = min(k, opened.n)
-    limits = np.full(len(queries), n_bits + 1) if bound is None else np.clip(bound, -1, n_bits).astype(np.int64) + 1
     rows, distances, counts, outcome = buckets.knn(
         opened.tables,
         opened.blocks,
@@ -154,12 +155,14 @@ def knn(
         budget=plan.budget,
         n_threads=opened.n_threads,
     )
+    left = np.flatnonzero(~outcome.finished)
     if outcome.damaged:
         opened.disable()
-    left = np.flatnonzero(~outcome.finished)
+    else:
+        limits = outcome.limits
     if len(left):
         # No row at the limit or beyond is of interest, and those at the distance before it are.
-        known = (outcome.limits[left] - 1).astype(np.int32)
+        known = (limits[left] - 1).astype(np.int32)
         scanned = scan.knn(opened.blocks, queries[left], k, bound=known, **whole)
         rows[left], distances[left] = -1, n_bits + 1
         width = scanned.rows.shape[1]
@@ -186,13 +189,13 @@ def radius(
         As in :func:`hashdb.search.scan.radius`.
     Report
     """
-    radius = min(radius, n_bits)
+    radius = min(scan.check_whole(radius, "radius"), n_bits)
     opened = _Opened.of(segment, queries, n_bits, n_threads, path)
     plan = plan_radius(
         opened.tables, opened.why_none, opened.n, opened.n_words, len(queries), radius, opened.n_threads, path
     )
     whole: dict[str, Any] = {"n_bits": n_bits, "deleted": segment.deleted, "n_threads": opened.n_threads}
-    if plan.path == "scan" or opened.tables is None:
+    if plan.path == "scan" or opened.tables is None or len(queries) == 0:
         return *scan.radius(opened.blocks, queries, radius, **whole), opened.report(plan)
     from hashdb.search import buckets
 
@@ -207,6 +210,7 @@ def radius(
     )
     if outcome.damaged:
         opened.disable()
+        return *scan.radius(opened.blocks, queries, radius, **whole), opened.report(plan, outcome, len(queries))
     left = np.flatnonzero(~outcome.finished)
     if len(left):
         scanned = scan.radius(opened.blocks, queries[left], radius, **whole)
@@ -226,7 +230,7 @@ class _Opened:
         self.n_threads = n_threads
         self.tables: Tables | None = None
         self.stored: StoredTables | None = None
-        self.why_none = "no bucket tables"
+        self.none, self.why_none = "not opened", "no bucket tables"
 
     @classmethod
     def of(cls, segment: Searchable, queries: Codes, n_bits: int, n_threads: int | None, path: str | None) -> _Opened:
@@ -251,7 +255,7 @@ class _Opened:
 
     def report(self, plan: Plan, outcome: Any = None, n_left: int = 0) -> Report:
         """Say what was done."""
-        tables = "none" if self.tables is None else f"{len(self.tables.widths)} {self.tables.layout}"
+        tables = self.none if self.tables is None else f"{len(self.tables.widths)} {self.tables.layout}"
         if outcome is None:
             return Report(self.n, plan, "scan", self.n_queries, self.n_queries, tables=tables)
         return Report(
@@ -267,6 +271,7 @@ class _Opened:
         )
 
     def _find_tables(self, n_bits: int) -> None:
+        self.none = "none"
         self.stored = self.segment.tables
         if self.stored is not None:
             self.tables = prepare(self.stored, self.blocks, n_bits)

@@ -16,6 +16,7 @@ from hashdb.search.substrings import check_substrings, contributions_of, masks_o
 
 Codes = NDArray[np.uint64]
 SAMPLE_ROWS = 256  # codes that a query is compared with to guess where its neighbours are
+_MET_RADII = 16  # substring radii that a forecast is made for; the last one stands for those that follow
 _TESTED_MOST = 32  # codes that are tested at once, where buckets hold about as few
 
 
@@ -145,6 +146,8 @@ def of(
         They are not the tables of a segment with these codes.
     """
     n, n_words = sum(map(len, blocks)), blocks[0].shape[1]
+    if any(len(block) != len(blocks[0]) for block in blocks[1:-1]) or len(blocks[-1]) > len(blocks[0]):
+        raise ValueError("blocks of codes of different lengths")
     described = [dict(description) for description, _ in stored]
     substrings = check_substrings([one["bits"] for one in described], n_bits)
     (layout,) = {one["layout"] for one in described}
@@ -199,34 +202,35 @@ def met_by(widths: Sequence[int]) -> NDArray[np.float64]:
 
     Returns
     -------
-    ndarray of float64, shape (n_bits // m + 2, n_bits + 1)
+    ndarray of float64, shape (at most 16, n_bits + 1)
         Row r, column d: the probability that d bits, drawn at random, leave a substring with at most r of them.
     """
     n_bits = sum(widths)
-    result = np.ones((n_bits // len(widths) + 2, n_bits + 1))
-    whole = np.array([_log_binomial(n_bits, d) for d in range(n_bits + 1)])
+    distances = np.arange(n_bits + 1)
+    # Bits that differ with probability p, given that d do, are d bits drawn at random, whatever p is: it is chosen near
+    # d / n_bits, where the probabilities are not too small to be computed.
+    tilts = np.array([0.02, 0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9, 0.98])
+    nearest = np.argmin(np.abs(distances[:, None] / n_bits - tilts), axis=1)
+    result = np.ones((min(n_bits // len(widths) + 2, _MET_RADII), n_bits + 1))
+    for number in np.unique(nearest).tolist():
+        here = nearest == number
+        every = _binomial(n_bits, tilts[number])[here]
+        each = {width: _binomial(width, tilts[number]) for width in set(widths)}
+        for radius in range(len(result)):
+            missed = np.ones(1)  # by number of bits that differ in the substrings so far, each in more than the radius
+            for width in widths:
+                missed = np.convolve(missed, np.where(np.arange(width + 1) > radius, each[width], 0.0))
+            result[radius, here] = 1.0 - np.clip(missed[here] / every, 0.0, 1.0)
     for radius in range(len(result)):
-        # Ways to put d bits so that every substring gets more than `radius`, as logarithms against overflow.
-        ways, scale = np.ones(1), 0.0
-        for width in widths:
-            each = np.array([_log_binomial(width, d) for d in range(width + 1)])
-            largest = each.max()
-            factor = np.where(np.arange(width + 1) > radius, np.exp(each - largest), 0.0)
-            ways = np.convolve(ways, factor)
-            top = ways.max()
-            if top <= 0:
-                break
-            ways, scale = ways / top, scale + largest + math.log(top)
-        if ways.max() <= 0:
-            break
-        with np.errstate(divide="ignore"):
-            missed = np.exp(np.minimum(np.log(ways) + scale - whole, 0.0))
-        result[radius] = 1.0 - np.minimum(missed, 1.0)
+        result[radius, : len(widths) * (radius + 1)] = 1.0  # by the pigeonhole principle, whatever rounding says
     return result
 
 
-def _log_binomial(n: int, k: int) -> float:
-    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+def _binomial(n: int, p: float) -> NDArray[np.float64]:
+    k = np.arange(n + 1)
+    logs = np.array([math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) for i in k.tolist()])
+    probabilities: NDArray[np.float64] = np.exp(logs + k * math.log(p) + (n - k) * math.log1p(-p))
+    return probabilities
 
 
 def _occupancy(described: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
@@ -274,8 +278,8 @@ def _row_of(
             raise ValueError(f"{name} is {array.dtype} of shape {array.shape}, expected {shape}")
         used.append(array)
     offsets = used[0]
-    if int(offsets[0]) != 0 or int(offsets[-1]) != n:
-        raise ValueError("offsets do not go from 0 to the number of rows")
+    if int(offsets[0]) != 0 or int(offsets[-1]) != n or bool((offsets[1:] < offsets[:-1]).any()):
+        raise ValueError("offsets do not ascend from 0 to the number of rows")
     addresses = [address_of(array) for array in used] + [0] * (not wide)
     average = n / (1 << n_directory_bits)
     tested = -(-int(average + 2 * math.sqrt(average) + 1) // 8) * 8

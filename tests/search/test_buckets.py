@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from hashdb.errors import ArgumentError
 from hashdb.search import costs, engine
 
-from .conftest import PROPERTY, Segment, as_integers, nearest_rows, oracle_lists, random_codes
+from .conftest import PROPERTY, Segment, StoredTables, as_integers, nearest_rows, oracle_lists, random_codes
 
-pytestmark = pytest.mark.usefixtures("kernels_always")
+pytestmark = pytest.mark.usefixtures("tables_always")
 
 FOREVER = math.inf
 HASH_FACTOR = 0x9E3779B97F4A7C15  # docs/format.md, section 7
@@ -349,9 +349,10 @@ def test_queries_need_not_lie_in_order_in_memory(shared_segment):
     assert segment.knn(read_only, 5)[0] == expected
 
 
+@pytest.mark.parametrize("budget", [1e5, 4e5, 1e6, FOREVER])
 @pytest.mark.parametrize("n_threads", [2, 3, 8])
-def test_threads_that_share_a_single_query_find_the_same(set_budget, n_threads):
-    set_budget(FOREVER)
+def test_threads_that_share_a_single_query_find_the_same(set_budget, n_threads, budget):
+    set_budget(budget)
     rng = np.random.default_rng(8)
     codes = random_codes(rng, 3000, 64)
     codes[1000:1400] = codes[999]
@@ -363,7 +364,30 @@ def test_threads_that_share_a_single_query_find_the_same(set_budget, n_threads):
                 for _ in range(3):
                     found, report = segment.knn(query, k, n_threads=n_threads)
                     assert found == expected
-                    assert report.n_scanned == 0
+                    assert report.n_scanned == 0 or budget < FOREVER
+
+
+@pytest.mark.parametrize("wide", [True, False], ids=["wide", "lean"])
+@pytest.mark.parametrize("n_threads", [1, 2, 3])
+def test_damage_that_one_of_several_threads_meets_is_known_to_all(set_budget, n_threads, wide):
+    set_budget(FOREVER)
+    rng = np.random.default_rng(15)
+    codes = random_codes(rng, 3000, 64)
+    query = random_codes(rng, 1, 64)
+    expected = nearest_rows(codes, query, 3000)
+    segment = Segment(codes, 64).with_tables(4, wide=wide)
+    for number in range(8):
+        table = segment.stored.tables[number % 4]
+        offsets, rows = table.arrays["offsets"].copy(), table.arrays["rows"].copy()
+        if number < 4:
+            table.arrays["offsets"][rng.integers(1, len(offsets) - 1)] = 3001
+        else:
+            table.arrays["rows"][:] = 3000  # each is met in some table first
+        damaged = Segment(codes, 64)
+        damaged.stored = StoredTables(segment.stored.tables)
+        assert damaged.knn(query, 3000, n_threads=n_threads)[0] == expected  # through every bucket there is
+        assert len(damaged.stored.problems) == 1
+        table.arrays.update(offsets=offsets, rows=rows)
 
 
 def test_several_callers_search_a_segment_at_the_same_time(shared_segment):
@@ -675,6 +699,17 @@ SEEN_AT_ONCE = {
     "occupancy that is a word": change("field", "occupancy", ["much"]),
     "occupancy of far too many": change("field", "occupancy", [1.0] * 65),
 }
+# Of the first table: the others say the same of the segment, which is not read again.
+SEEN_IN_THE_FIRST = {
+    "no distances of neighbours": change("without field", "near", None),
+    "distances of neighbours without number": change("field", "near", [[1, 2], [3]]),
+    "distances of neighbours in one list": change("field", "near", [1, 2, 3]),
+    "distances of neighbours that descend": change("field", "near", [[1, 9], [10, 8]]),
+    "distances of the zeroth neighbour": change("field", "near", [[0, 9]]),
+    "distances of neighbours beyond the width": change("field", "near", [[1, 31]]),
+    "distances of neighbours that are no numbers": change("field", "near", [[1, math.nan]]),
+    "distances of neighbours that are words": change("field", "near", [["a", "b"]]),
+}
 SEEN_BY_PROBES = {
     "offsets descend": change("array", "offsets", put(slice(1, -1), lambda a, n: a[-2:0:-1])),
     "offsets beyond the rows": change("array", "offsets", put(slice(1, -1), lambda a, n: n + 1)),
@@ -695,8 +730,8 @@ def check_that_the_scan_answers(segment, queries, search):
     """Search by buckets, then again; give the reasons why tables were disabled."""
     for _ in range(2):
         if search == "radius":
-            found, report = segment.radius(queries, 6)
-            assert found == [[pair for pair in every if pair[0] <= 6] for every in segment.oracle(queries)]
+            found, report = segment.radius(queries, 10)
+            assert found == [[pair for pair in every if pair[0] <= 10] for every in segment.oracle(queries)]
         else:
             found, report = segment.knn(queries, 10)
             assert found == [every[:10] for every in segment.oracle(queries)]
@@ -708,11 +743,16 @@ def check_that_the_scan_answers(segment, queries, search):
 
 
 @pytest.mark.parametrize("search", ["knn", "radius"])
-@pytest.mark.parametrize("number", [0, 2])
-@pytest.mark.parametrize("damage", SEEN_AT_ONCE)
+@pytest.mark.parametrize(
+    ("damage", "number"),
+    [
+        *((damage, number) for damage in SEEN_AT_ONCE for number in (0, 2)),
+        *((damage, 0) for damage in SEEN_IN_THE_FIRST),
+    ],
+)
 def test_tables_that_do_not_describe_the_segment_are_not_used(damage, number, search):
     segment, queries = damaged_segment()
-    SEEN_AT_ONCE[damage](segment.stored.tables[number], 1000)
+    {**SEEN_AT_ONCE, **SEEN_IN_THE_FIRST}[damage](segment.stored.tables[number], 1000)
     check_that_the_scan_answers(segment, queries, search)
 
 

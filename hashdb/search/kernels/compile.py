@@ -36,10 +36,10 @@ _log = logging.getLogger(__name__)
 _DIGEST_SIZE = hashlib.sha256().digest_size
 _kernels: list[Kernel] = []
 
-# Kernels make no arrays, so no reference need be counted: counting takes longer than looking into a bucket.
-_OPTIONS: dict[str, Any] = {"_nrt": False}
+# Where no array is made no reference need be counted: counting takes longer than looking into a bucket.
+_UNCOUNTED: dict[str, Any] = {"_nrt": False}
 # Decorates a helper that kernels call: it becomes part of each of them and is not cached by itself.
-device: Any = numba.njit(forceinline=True, **_OPTIONS)
+device: Any = numba.njit(forceinline=True, **_UNCOUNTED)
 
 
 def words(n_dims: int) -> Any:
@@ -57,13 +57,15 @@ def writable(dtype: Any, n_dims: int) -> Any:
     return types.Array(dtype, n_dims, "C")
 
 
-def kernel(*signatures: Any) -> Callable[[Callable[..., Any]], Kernel]:
+def kernel(*signatures: Any, makes_arrays: bool = False) -> Callable[[Callable[..., Any]], Kernel]:
     """Turn a function into a :class:`Kernel` with the given numba signatures.
 
     Parameters
     ----------
     *signatures
         numba signatures, such as ``types.void(words(2), types.int64)``. The first one that the arguments fit is used.
+    makes_arrays : bool
+        Whether the function makes arrays of its own; it is slower then to pass arrays on.
 
     Returns
     -------
@@ -73,7 +75,7 @@ def kernel(*signatures: Any) -> Callable[[Callable[..., Any]], Kernel]:
     """
 
     def decorate(function: Callable[..., Any]) -> Kernel:
-        return Kernel(function, signatures)
+        return Kernel(function, signatures, {} if makes_arrays else _UNCOUNTED)
 
     return decorate
 
@@ -90,10 +92,11 @@ class Kernel:
     is_compiled : bool
     """
 
-    def __init__(self, function: Callable[..., Any], signatures: tuple[Any, ...]) -> None:
+    def __init__(self, function: Callable[..., Any], signatures: tuple[Any, ...], options: dict[str, Any]) -> None:
         self.py_func = function
         self.name = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}"
         self._signatures = signatures
+        self._options = options
         self._compiled: Callable[..., Any] | None = None
         update_wrapper(self, function)
         _kernels.append(self)
@@ -112,7 +115,7 @@ class Kernel:
         """Load the machine code from the cache, or compile it; later calls cost nothing."""
         with _lock:
             if self._compiled is None:
-                self._compiled = _compiled(self.py_func, self._signatures)
+                self._compiled = _compiled(self.py_func, self._signatures, self._options)
             return self._compiled
 
     def __repr__(self) -> str:
@@ -124,8 +127,8 @@ def all_kernels() -> list[Kernel]:
     return list(_kernels)
 
 
-def _compiled(function: Callable[..., Any], signatures: tuple[Any, ...]) -> Callable[..., Any]:
-    dispatcher: Any = numba.njit(nogil=True, **_OPTIONS)(function)
+def _compiled(function: Callable[..., Any], signatures: tuple[Any, ...], options: dict[str, Any]) -> Callable[..., Any]:
+    dispatcher: Any = numba.njit(nogil=True, **options)(function)
     try:
         dispatcher._cache = _Cache(function)
     except Exception as error:  # numba raises RuntimeError or OSError, and its internals may change

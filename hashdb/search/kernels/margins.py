@@ -27,7 +27,8 @@ TILE_ROWS = 32
         types.int64,
         types.int64,
         types.int64,
-    )
+    ),
+    makes_arrays=True,
 )
 def project_rows(x: Any, w: Any, mean: Any, offset: Any, out: Any, left: Any, start: Any, stop: Any) -> None:
     """Write the margins of rows ``start`` to ``stop``, outputs ``left`` to ``left + m``.

@@ -32,6 +32,7 @@ from hashdb.search.kernels.probing import (
     OVER_BUDGET,
     PROBE_COST,
     RADIUS,
+    REACHED,
     RING,
     ROW,
     ROWS,
@@ -177,6 +178,7 @@ def _run_stage(
     state: Array, bound: Any, counts: Array, keys: Array, ring: Array, noted: Array,
 ) -> Any:  # fmt: skip
     """Look into the buckets of one stage, or those that no other part takes; give the bound then."""
+    state[REACHED] = state[RADIUS]
     mask = first_mask(state[RADIUS])
     n_left = n_masks(segment.tables[state[TABLE], WIDTH], state[RADIUS])
     if n_parts == 1:
@@ -212,8 +214,8 @@ def _look_into(
     """
     table = segment.tables[state[TABLE]]
     costs = forecast.costs
-    candidates = state[N_CANDIDATES]
-    spent = state[N_PROBES] * costs[PROBE_COST] + candidates * costs[CANDIDATE_COST]
+    probes, candidates = state[N_PROBES], state[N_CANDIDATES]
+    spent = probes * costs[PROBE_COST] + candidates * costs[CANDIDATE_COST]
     lean = table[CODES] == 0
     behind = FETCH if lean else 0
     for i in range(n_probes + LOOK + FETCH + behind):
@@ -230,6 +232,7 @@ def _look_into(
                 state[STATUS] = DAMAGED
                 break
             spent += costs[PROBE_COST] + n_codes * costs[CANDIDATE_COST]
+            probes += 1
             candidates += n_codes
         i -= FETCH
         if lean:
@@ -249,8 +252,7 @@ def _look_into(
                 state[STATUS] = OVER_BUDGET
             if state[STATUS] != RUNNING:
                 break
-    state[N_PROBES] += n_probes
-    state[N_CANDIDATES] = candidates
+    state[N_PROBES], state[N_CANDIDATES] = probes, candidates
     return mask, _keep(segment, forecast.k, part, state, bound, counts, keys, noted)
 
 
@@ -366,7 +368,7 @@ def _keep(segment: Any, k: int, part: int, state: Array, bound: Any, counts: Arr
     if kept + NOTED > keys.shape[0]:
         bound = min(bound, _smallest_first(keys, kept, k))
         kept = k
-        limit = types.int64((bound + types.uint64(ROW)) >> types.uint64(32))
+        limit = types.int64(bound >> types.uint64(32)) + 1
         # What was dropped does not count any more, so that the rows kept are those that are counted.
         within = 0
         for distance in range(counts.shape[1]):

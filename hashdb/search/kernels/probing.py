@@ -33,9 +33,10 @@ _u64 = types.uint64
 # at once because few buckets hold more (0: buckets are large).
 OFFSETS, ROWS, CODES, WIDTH, HASH_SHIFT, TESTED = range(6)
 N_COLUMNS = 6
-# Columns of the state of a query: what is wanted of it, how far it is, what became of it.
-LIMIT, N_WITHIN, N_KEPT, N_NOTED, RADIUS, TABLE, N_PROBES, N_CANDIDATES, STATUS = range(9)
-N_STATES = 9
+# Columns of the state of a query: what is wanted of it, what is kept, the stage it is at, the substring radius of the
+# last one it began, what it cost, what became of it.
+LIMIT, N_WITHIN, N_KEPT, N_NOTED, RADIUS, TABLE, REACHED, N_PROBES, N_CANDIDATES, STATUS = range(10)
+N_STATES = 10
 RUNNING, DONE, OVER_BUDGET, DAMAGED, FULL = range(5)
 # Entries of the array of costs: of a probe, of a candidate, the budget of a query, and the share of every stage that
 # this call has.

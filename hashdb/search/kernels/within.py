@@ -27,6 +27,7 @@ from hashdb.search.kernels.probing import (
     OVER_BUDGET,
     PROBE_COST,
     RADIUS,
+    REACHED,
     RING,
     RUNNING,
     SEGMENT,
@@ -118,6 +119,7 @@ def _run_stage(
     """Look into the buckets of one stage; give the number kept then."""
     table = segment.tables[state[TABLE]]
     spent = state[N_PROBES] * costs[PROBE_COST] + state[N_CANDIDATES] * costs[CANDIDATE_COST]
+    state[REACHED] = state[RADIUS]
     mask = first_mask(state[RADIUS])
     n_probes = n_masks(table[WIDTH], state[RADIUS])
     lean = table[CODES] == 0
@@ -136,6 +138,7 @@ def _run_stage(
                 state[STATUS] = DAMAGED
                 break
             spent += costs[PROBE_COST] + n_codes * costs[CANDIDATE_COST]
+            state[N_PROBES] += 1
             state[N_CANDIDATES] += n_codes
             if spent > costs[BUDGET]:
                 state[STATUS] = OVER_BUDGET
@@ -156,7 +159,6 @@ def _run_stage(
                 )  # fmt: skip
                 if state[STATUS] != RUNNING:
                     break
-    state[N_PROBES] += n_probes
     return n_kept
 
 
