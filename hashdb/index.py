@@ -354,21 +354,14 @@ class Index:
             Drop all but the newest ``keep`` versions.
         keep : int
         table_budget : float, optional
-            Make tables anew where others than there are fit so many bytes a code. By default what was given to the
-            build holds for new tables, and those that are there stay.
+            Make tables anew where others than there are fit so many bytes a code, and drop them where none do. By
+            default what was given to the build holds for new tables, and those that are there stay.
 
-        Returns
-        -------
-        CompactReport
+        Returns a CompactReport.
         """
         self._check_open()
-        usual = self._store.tables
-        if table_budget is not None:
-            self._store.tables = TableMaker(table_budget, replace=True)
-        try:
-            return self._store.compact(prune=prune, keep=keep, progress=_staged("compacting", progress))
-        finally:
-            self._store.tables = usual
+        tables = None if table_budget is None else TableMaker(table_budget, replace=True)
+        return self._store.compact(prune=prune, keep=keep, tables=tables, progress=_staged("compacting", progress))
 
     def verify(self, *, deep: bool = False, progress: Progress = silent) -> Any:
         """Check the index; ``deep`` reads every byte and compares with an independent Zarr reader."""

@@ -24,13 +24,13 @@ def explained(stats: dict[str, Any], seconds: float) -> Iterator[str]:
         yield f"segment {entry['segment']}: {count(entry['rows'], 'row')}, tables: {entry['tables']}"
         buckets = entry["buckets_estimate_ms"]
         either = "no buckets" if buckets is None else f"buckets {_time(buckets)}"
-        yield f"  plan: {entry['plan']}, for {entry['reason']}"
+        yield f"  plan: {entry['plan']} ({entry['reason']})"
         yield f"  estimate for each query: scan {_time(entry['scan_estimate_ms'])}, {either}"
         yield f"  done: {entry['path']}; {_done(entry)}"
 
 
 def _done(entry: dict[str, Any]) -> str:
-    scanned = f"{entry['n_scanned']:,} of {count(entry['n_queries'], 'query')} scanned".replace("querys", "queries")
+    scanned = f"{entry['n_scanned']:,} of {count(entry['n_queries'], 'query', 'queries')} scanned"
     if entry["substring_radius"] < 0:
         return scanned
     looked = f"{count(entry['n_probes'], 'probe')}, {count(entry['n_candidates'], 'candidate')}"

@@ -107,7 +107,7 @@ def verify(index: str, deep: bool, as_json: bool) -> None:
     "--table-budget",
     type=float,
     metavar="BYTES",
-    help="Make bucket tables anew as so many bytes a code allow [default: keep those that are there].",
+    help="Make or drop bucket tables as so many bytes a code allow, this once [default: keep those there are].",
 )
 @json_option
 def compact(index: str, prune: bool, keep: int | None, table_budget: float | None, as_json: bool) -> None:
@@ -139,16 +139,16 @@ def _tables(segments: list[dict[str, Any]]) -> str:
         if "problem" in tables:
             parts.append(f"segment {number}: {tables['problem']}")
         else:
-            shape = f"{tables['n_substrings']} {tables['layout']}, {tables['bytes_per_code']} bytes a code"
-            parts.append(f"segment {number}: {shape} of {count(entry['rows'], 'row')}")
-    return "; ".join(parts) or "none: every segment is small, and scanned"
+            shape = f"{tables['n_substrings']} {tables['layout']} tables, {tables['bytes_per_code']} bytes a code"
+            parts.append(f"segment {number}: {shape}, {count(entry['rows'], 'row')}")
+    return "; ".join(parts) or "none: no segment is large enough for tables within the budget"
 
 
 def _compacted(before: str, after: int, report: Any) -> str:
     if not report.committed:
         return "nothing to merge"
     if report.n_segments_before == after:
-        return f"renewed what {before} needed"
+        return f"folded deletes or renewed tables of {before}"
     return f"merged {before} into {after}"
 
 

@@ -38,9 +38,9 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     return "\n".join([line(list(head)), *(line(row) for row in text)])
 
 
-def count(number: int, thing: str) -> str:
+def count(number: int, thing: str, things: str | None = None) -> str:
     """Write a number of things."""
-    return f"{number:,} {thing}" + ("" if number == 1 else "s")
+    return f"{number:,} {thing if number == 1 else things or thing + 's'}"
 
 
 def size(n_bytes: float) -> str:

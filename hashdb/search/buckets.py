@@ -20,12 +20,12 @@ from hashdb.search.tables import Tables, address_of, read_only
 Codes = NDArray[np.uint64]
 _QUERIES = 64  # of a task
 _STATE_BYTES = 1 << 25  # of what a task keeps
-_ALONE = 300_000.0  # estimated nanoseconds of a single query that are not worth a second thread
 _APART = 4  # rows of states that keep those of two threads apart
-_ROOM = 1 << 16  # rows that a radius search keeps before they are put away
+_ROOM = 1 << 12  # rows that a radius search keeps at first before they are put away
 _NONE_DELETED = read_only(np.zeros(0, np.uint64))
 _NO_KEY = np.uint64(2**64 - 1)
 _ROW = np.uint64(2**32 - 1)
+_DISTANCE = np.int32(2**13 - 1)  # above it stands the query
 
 
 class Outcome(NamedTuple):
@@ -108,7 +108,7 @@ def knn(
     outcome : Outcome
     """
     search = _Search.of(tables, blocks, deleted, budget)
-    if len(queries) == 1 and n_threads > 1 and tables.stages[tables.likely_distance(k)] > _ALONE:
+    if len(queries) == 1 and n_threads > 1 and tables.stages[tables.likely_distance(k)] > costs.ALONE:
         parts = [_nearest_of_one(search, queries, k, limits, n_threads)]
     else:
         step = max(1, min(_QUERIES, -(-len(queries) // n_threads), _STATE_BYTES // (16 * k + 4 * tables.n_bits)))
@@ -250,16 +250,13 @@ def _within(
         first, n_kept = within.search_within(
             search.segment, keys, queries, radius, search.costs(), first, states, room, ring, noted
         )
-        if n_kept == 0 and first < len(queries):
-            room = np.empty(4 * len(room), np.uint64)  # one query alone finds more
-        elif n_kept:
+        if n_kept:
             parts.append(room[:n_kept].copy())
+        if first < len(queries):
+            room = np.empty(4 * len(room), np.uint64)  # for the query that it did not do for, and those that follow
     found = np.sort(np.concatenate([np.empty(0, np.uint64), *parts]))
     counts = np.bincount((found >> np.uint64(within.QUERY_SHIFT)).astype(np.int64), minlength=len(queries))
     return found, counts, states
-
-
-_DISTANCE = np.int32(2**13 - 1)  # above it stands the query
 
 
 def _outcome(states: NDArray[np.int64]) -> Outcome:

@@ -20,7 +20,7 @@ COMPARE = 0.01
 COMPARE_WORD = 0.062
 BYTE = 0.033  # read from memory by one thread
 BYTE_ALL = 0.027  # by all threads together: two of them nearly exhaust the memory
-BYTE_CACHED = 0.016  # from the last cache
+BYTE_CACHED = 0.016  # from the last cache, where comparing keeps up: codes of up to 4 words
 CACHE = 24e6  # bytes that stay there
 SHARED_FROM = 1 << 21  # words compared that are worth a second thread
 QUERIES_AT_ONCE = 256  # that share a reading of the codes
@@ -35,6 +35,7 @@ CANDIDATE_LEAN = 4.0  # lean: wherever its row is
 CANDIDATE_LEAN_WORD = 6.0
 KEEP = 200.0  # for each of the k
 BUCKETS = 75_000.0  # of a search at all
+ALONE = 300_000.0  # estimated of a single query: what is not worth a second thread
 CROWDED = 0.25  # how much slower each becomes for every further thread: their cache misses share the memory
 
 
@@ -49,7 +50,7 @@ def scan(n: int, n_words: int, n_queries: int, n_threads: int, k: int = 1) -> fl
     n_queries = max(1, n_queries)
     n_threads = min(n_threads, 1 + n * n_words * n_queries // SHARED_FROM)
     size = 8.0 * n_words * n
-    byte = BYTE_CACHED if size <= CACHE else BYTE if n_threads == 1 else BYTE_ALL
+    byte = BYTE_CACHED if size <= CACHE and n_words <= 4 else BYTE if n_threads == 1 else BYTE_ALL
     compare = n * (COMPARE + COMPARE_WORD * n_words) / n_threads
     read = size * byte / min(n_queries, QUERIES_AT_ONCE)
     return max(compare, read) + SCAN_KEEP * k / min(n_threads, n_queries) + SCAN / n_queries

@@ -69,21 +69,22 @@ def plan_knn(
     scan = costs.scan(n, n_words, n_queries, n_threads, k)
     if tables is None:
         return Plan("scan", why_none, scan)
-    # Threads at work on different queries, or all on a single one.
-    n_at_once = min(n_queries, n_threads)
-    slower = costs.crowded(n_at_once)
-    fixed, kept = costs.BUCKETS / n_queries, costs.KEEP * k
+    fixed, kept = costs.BUCKETS / max(1, n_queries), costs.KEEP * k
     first = float(tables.stages[min(len(tables.widths), tables.n_bits) - 1])
     far = float(tables.stages[tables.likely_distance(k)])
-    buckets = fixed + (far + kept) * slower / n_at_once
-    budget = (scan - fixed) * n_at_once / slower - kept
+    # Threads share a single query that is likely to take long, each with a budget of its own, else the queries.
+    share_one = n_queries == 1 and far > costs.ALONE
+    n_at_work = n_threads if share_one else min(n_queries, n_threads)
+    slower = costs.crowded(n_at_work)
+    buckets = fixed + (far + kept) * slower / n_at_work
+    budget = (scan - fixed) * (1 if share_one else n_at_work) / slower - kept
     if path is not None:
         return Plan(path, "as told", scan, buckets, _FORCED * scan)
     near = tables.likely_distance(k)
     if first >= budget or buckets >= scan:
-        return Plan("scan", f"neighbours as far as is usual here ({near} bits) cost less to scan for", scan, buckets)
+        return Plan("scan", f"for neighbours as far as is usual here, {near} bits, it costs less", scan, buckets)
     return Plan(
-        "buckets", f"neighbours as near as is usual here ({near} bits) are in few buckets", scan, buckets, budget
+        "buckets", f"neighbours as near as is usual here, {near} bits, are in few buckets", scan, buckets, budget
     )
 
 
@@ -101,12 +102,12 @@ def plan_radius(
     scan = costs.scan(n, n_words, n_queries, n_threads)
     if tables is None:
         return Plan("scan", why_none, scan)
-    n_at_once = min(n_queries, n_threads)
-    slower = costs.crowded(n_at_once) / n_at_once
+    n_at_work = min(n_queries, n_threads)
+    slower = costs.crowded(n_at_work) / n_at_work
     fixed = costs.BUCKETS / n_queries
     buckets = fixed + float(tables.stages[min(radius, tables.n_bits)]) * slower
     if path is not None:
         return Plan(path, "as told", scan, buckets, _FORCED * scan)
     if buckets >= scan:
-        return Plan("scan", "the buckets within the radius cost more than the scan", scan, buckets)
-    return Plan("buckets", "the buckets within the radius cost less than the scan", scan, buckets, scan / slower)
+        return Plan("scan", "the buckets within the radius cost more", scan, buckets)
+    return Plan("buckets", "those within the radius cost less than the scan", scan, buckets, scan / slower)

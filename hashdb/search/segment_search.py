@@ -148,7 +148,7 @@ def knn(
     rows, distances, counts, outcome = buckets.knn(
         opened.tables,
         opened.blocks,
-        np.require(queries, requirements=("C", "A")),
+        opened.queries,
         k,
         deleted=segment.deleted,
         limits=limits,
@@ -202,7 +202,7 @@ def radius(
     lims, rows, distances, outcome = buckets.radius(
         opened.tables,
         opened.blocks,
-        np.require(queries, requirements=("C", "A")),
+        opened.queries,
         radius,
         deleted=segment.deleted,
         budget=plan.budget,
@@ -221,12 +221,13 @@ def radius(
 class _Opened:
     """A segment's codes and tables for the length of a search: files stay mapped while these arrays live."""
 
-    def __init__(self, segment: Searchable, n_bits: int, n_queries: int, n_threads: int) -> None:
+    def __init__(self, segment: Searchable, n_bits: int, queries: Codes, n_threads: int) -> None:
         self.segment = segment
-        self.blocks = [block for block in segment.code_blocks if len(block)]
+        self.blocks = [np.require(block, requirements=("C", "A")) for block in segment.code_blocks if len(block)]
         self.n = sum(map(len, self.blocks))
         self.n_words = n_words_of(n_bits)
-        self.n_queries = n_queries
+        self.queries = np.require(queries, requirements=("C", "A"))
+        self.n_queries = len(queries)
         self.n_threads = n_threads
         self.tables: Tables | None = None
         self.stored: StoredTables | None = None
@@ -239,11 +240,11 @@ class _Opened:
                 f"path is {path!r}, expected one of {', '.join(PATHS)}, or None for the planner's choice"
             )
         queries = check_codes(queries, n_bits)
-        opened = cls(segment, n_bits, len(queries), threads.check_n_threads(n_threads))
+        opened = cls(segment, n_bits, queries, threads.check_n_threads(n_threads))
         if path is None and scan.needs_no_kernels(opened.n, queries):
-            opened.why_none = "so little is scanned before the kernels would be loaded"
+            opened.why_none = "it is done before the kernels would be loaded"
         elif path is None and costs.is_small(opened.n, opened.n_words, len(queries)):
-            opened.why_none = "so few codes are scanned before tables would be opened"
+            opened.why_none = "it is done before tables would be opened"
         elif opened.n and len(queries) and path != "scan":
             opened._find_tables(n_bits)
         return opened
@@ -276,7 +277,7 @@ class _Opened:
         if self.stored is not None:
             self.tables = prepare(self.stored, self.blocks, n_bits)
         if self.tables is None and self.segment.tables_problem:
-            self.why_none = f"its bucket tables cannot be used ({self.segment.tables_problem})"
+            self.why_none = f"its bucket tables cannot be used: {self.segment.tables_problem}"
 
 
 def _joined(

@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 from hashdb.search import threads
 from hashdb.search.layouts import DEFAULT_BUDGET, Layout, check_budget, choose_layout, directory_bits
 from hashdb.search.substrings import assign_bits, contributions_of, correlation_rows, correlations, sample_rows
+from hashdb.search.tables import are_sound
 
 Codes = NDArray[np.uint64]
 Progress = Callable[[int, int], None]
 PASS_BYTES = 1 << 30  # that one pass holds at most, unless one partition needs more
 _PARTITION_BITS = 11  # partitions that are written to at once: more of them miss the caches
+_PASSES_AHEAD = 2  # of one that is still under way that others may be
 _CALL_ROWS = 1 << 22  # of a kernel call: some hundredths of a second
 _NEAR = (1, 10, 100, 1000)  # neighbours whose distance is measured
 _NEAR_ROWS = 48  # codes that it is measured for
@@ -64,9 +66,13 @@ class TableMaker:
     def wants(self, n: int, n_bits: int, present: list[dict[str, Any]] | None) -> bool:
         """Tell whether a segment should get tables, given the descriptions of those it has (None: none of use)."""
         layout = choose_layout(n, n_bits, self.budget)
-        if not present or layout is None:
+        if layout is None or not present or not are_sound(present, n_bits):
             return layout is not None
-        return self.replace and (layout.n_substrings, layout.name) != (len(present), present[0].get("layout"))
+        return self.replace and (layout.n_substrings, layout.name) != (len(present), present[0]["layout"])
+
+    def drops(self, n: int, n_bits: int) -> bool:
+        """Tell whether a segment should lose the tables that it has, for none fit the budget."""
+        return self.replace and choose_layout(n, n_bits, self.budget) is None
 
     def make(
         self,
@@ -172,9 +178,9 @@ class _Table:
     n_directory_bits: int
     near: list[list[int]]
     sink: Sink
-    _lock: threading.Lock = field(default_factory=threading.Lock)
     _waiting: dict[int, tuple[NDArray[Any], ...]] = field(default_factory=dict)
     _next: int = 0
+    _written: threading.Condition = field(default_factory=threading.Condition)
 
     def __post_init__(self) -> None:
         self.places, self.contributions = contributions_of(self.bits)
@@ -182,7 +188,7 @@ class _Table:
         self.hash_shift = 64 - self.n_directory_bits if hashed else 0
         self.low_bits = max(0, self.n_directory_bits - _PARTITION_BITS)
         self.counts = np.zeros(1 << (self.n_directory_bits - self.low_bits), np.int64)
-        self.offsets = np.empty((1 << self.n_directory_bits) + 1, np.uint32)
+        self._offsets: NDArray[np.uint32] | None = None
         self.n = sum(map(len, self.blocks))
 
     def count(self) -> None:
@@ -212,6 +218,13 @@ class _Table:
     def _run(self, number: int, first: int, last: int) -> None:
         from hashdb.search.kernels import partition
 
+        with self._written:
+            # What an earlier pass holds up is held in memory: not too much of it.
+            while number > self._next + _PASSES_AHEAD:
+                threads.checkpoint()
+                self._written.wait(0.1)
+            if self._offsets is None:
+                self._offsets = np.empty((1 << self.n_directory_bits) + 1, np.uint32)
         counts = self.counts[first:last]
         ends = np.cumsum(counts)
         size, n_words = int(ends[-1]), self.blocks[0].shape[1]
@@ -225,13 +238,13 @@ class _Table:
                 first, last, next_free, entries, moved,
             )  # fmt: skip
         rows, codes = np.empty(size, np.uint32), np.empty_like(moved)
-        offsets = self.offsets[first << self.low_bits : last << self.low_bits]
+        offsets = self._offsets[first << self.low_bits : last << self.low_bits]
         partition.sort_partitions(entries, moved, ends, self.low_bits, before, offsets, rows, codes)
         self._hand_on(number, rows, codes)
 
     def _hand_on(self, number: int, rows: NDArray[np.uint32], codes: Codes) -> None:
         """Write what a pass made once all passes before it are written."""
-        with self._lock:
+        with self._written:
             self._waiting[number] = (rows, codes)
             while self._next in self._waiting:
                 rows, codes = self._waiting.pop(self._next)
@@ -239,24 +252,26 @@ class _Table:
                 if self.layout.wide:
                     self.sink.append("codes", codes)
                 self._next += 1
-            if self._next == self._n_passes:
-                self._finish()
+            self._written.notify_all()
+            if self._next == self._n_passes and self._offsets is not None:
+                self._finish(self._offsets)
+                self._offsets = None
 
-    def _finish(self) -> None:
-        self.offsets[-1] = self.n
-        self.sink.append("offsets", self.offsets)
+    def _finish(self, offsets: NDArray[np.uint32]) -> None:
+        offsets[-1] = self.n
+        self.sink.append("offsets", offsets)
         self.sink.finish(
             {
                 "bits": self.bits.tolist(),
                 "layout": self.layout.name,
                 "directory": "hashed" if self.hash_shift else "direct",
                 "directory_bits": self.n_directory_bits,
-                "occupancy": self._occupancy(),
+                "occupancy": self._occupancy(offsets),
                 "near": self.near,
             }
         )
 
-    def _occupancy(self) -> list[float]:
+    def _occupancy(self, offsets: NDArray[np.uint32]) -> list[float]:
         """Measure how many codes the buckets hold that a query like the codes themselves looks into."""
         from hashdb.search.kernels import partition
 
@@ -266,7 +281,7 @@ class _Table:
         keys = np.empty((len(sample), 1), np.uint64)
         partition.cut(sample, np.array([len(self.places)]), self.places, self.contributions, keys)
         occupancy = np.empty(min(_OCCUPANCY_RADII, width + 1))
-        partition.measure_occupancy(self.offsets, keys.reshape(-1), width, self.hash_shift, occupancy)
+        partition.measure_occupancy(offsets, keys.reshape(-1), width, self.hash_shift, occupancy)
         return [round(float(held), 3) for held in occupancy]
 
     def _calls(self) -> Iterator[tuple[Codes, int, int, int]]:

@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from hashdb.errors import HashDBError
 from hashdb.search import costs
 from hashdb.search.substrings import check_substrings, contributions_of, masks_of, sample_rows
 
@@ -129,6 +130,8 @@ def prepare(stored: StoredTables, blocks: Sequence[Codes], n_bits: int) -> Table
             ready = _prepared[stored] = of([(one.description, one.arrays) for one in stored.tables], blocks, n_bits)
         except (ValueError, KeyError, TypeError, OverflowError) as error:
             stored.disable(f"they do not describe the segment: {error}")
+        except (HashDBError, OSError) as error:  # files that are read only now, and were removed or damaged meanwhile
+            stored.disable(str(error))
     return ready
 
 
@@ -160,7 +163,7 @@ def of(
         arrays += used
     parts = [contributions_of(bits) for bits in substrings]
     widths = tuple(map(len, substrings))
-    occupancy = _occupancy(described)
+    occupancy = _occupancy(described, n)
     sample = sample_rows(blocks, SAMPLE_ROWS)
     return Tables(
         n=n,
@@ -178,6 +181,15 @@ def of(
         near=read_only(_near(described[0], n_bits)),
         arrays=arrays,
     )
+
+
+def are_sound(described: Sequence[Mapping[str, Any]], n_bits: int) -> bool:
+    """Tell whether descriptions are those of the tables of one segment, as far as they say so themselves."""
+    try:
+        check_substrings([one["bits"] for one in described], n_bits)
+        return len({one["layout"] for one in described}) == 1 and described[0]["layout"] in ("wide", "lean")
+    except (ValueError, KeyError, TypeError, OverflowError):
+        return False
 
 
 def read_only(array: NDArray[Any]) -> NDArray[Any]:
@@ -233,8 +245,9 @@ def _binomial(n: int, p: float) -> NDArray[np.float64]:
     return probabilities
 
 
-def _occupancy(described: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
-    measured = [np.array(one["occupancy"], np.float64) for one in described]
+def _occupancy(described: Sequence[Mapping[str, Any]], n: int) -> NDArray[np.float64]:
+    even = [[n / (1 << int(one["directory_bits"]))] for one in described]
+    measured = [np.array(one.get("occupancy", held), np.float64) for one, held in zip(described, even, strict=True)]
     occupancy = np.zeros((len(measured), max(map(len, measured))))
     for t, held in enumerate(measured):
         if held.ndim != 1 or not 1 <= len(held) <= 64 or not np.isfinite(held).all() or held.min() < 0:
@@ -244,7 +257,7 @@ def _occupancy(described: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
 
 
 def _near(description: Mapping[str, Any], n_bits: int) -> NDArray[np.float64]:
-    near = np.array(description["near"], np.float64).reshape(-1, 2)
+    near = np.array(description.get("near", []), np.float64).reshape(-1, 2)
     if not (
         (near[:, 0] >= 1).all()
         and (np.diff(near, axis=0) >= [1, 0]).all()

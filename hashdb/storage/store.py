@@ -315,11 +315,10 @@ class Store:
         return 0 if change is None else change.n_rows
 
     def compact(
-        self, *, prune: bool = False, keep: int = 1, grace: float = sweeping.GRACE, progress: Progress | None = None
-    ) -> sweeping.CompactReport:
-        """Merge the segments of each modality and policy into one without deleted rows, and sweep leftovers.
-
-        Segments that stay as they are get the bucket tables that they should have and lack, damaged ones included.
+        self, *, prune: bool = False, keep: int = 1, grace: float = sweeping.GRACE,
+        tables: TableMaker | None = None, progress: Progress | None = None,
+    ) -> sweeping.CompactReport:  # fmt: skip
+        """Merge the segments of each modality and policy, renew the tables of those that stay, sweep leftovers.
 
         Parameters
         ----------
@@ -329,8 +328,8 @@ class Store:
             Newest versions that `prune` keeps, at least 1.
         grace : float
             Age in seconds from which a file that no version refers to is a leftover.
-        progress : callable, optional
-            Called with (rows done, rows in all).
+        tables, progress : optional
+            Maker instead of the store's own; callable taking (rows done, rows in all).
 
         Raises
         ------
@@ -339,14 +338,15 @@ class Store:
         """
         if isinstance(keep, bool) or not isinstance(keep, int) or keep < 1:
             raise ArgumentError(f"keep is {keep!r}, expected a whole number of at least 1")
-        merges = Merges(self._plan(), progress)
-        tables = TableWork(self.files, self.tables, progress)
+        maker = tables or self.tables
+        merges = Merges(self._plan(maker=maker), progress)
+        renewals = TableWork(self.files, maker, progress)
         with self._lock:
             self._writable("compact")
             with translated(f"open the index {self.path}"):
                 self.snapshot = self._head()
             before = len(self.snapshot.segments)
-            kept = (merges, tables)
+            kept = (merges, renewals)
             change = self._commit("compact", lambda work, head: plan_compact(work, head, *kept), kept=kept)
             if change is None:
                 self.snapshot = self._head()  # another may have compacted meanwhile
@@ -362,8 +362,8 @@ class Store:
         return maintain.verify(self.path, version=self.snapshot.version, deep=deep, progress=progress)
 
     def _plan(self, **fields: Any) -> SegmentPlan:
-        fields = {"n_bits": self.attributes.n_stored_bits, "id_kind": self.attributes.id_kind, **fields}
-        return SegmentPlan(**fields, sizes=self.sizes, maker=self.tables)
+        usual = {"n_bits": self.attributes.n_stored_bits, "id_kind": self.attributes.id_kind, "maker": self.tables}
+        return SegmentPlan(**{**usual, **fields}, sizes=self.sizes)
 
     def _writable(self, doing: str) -> None:
         if self._closed:

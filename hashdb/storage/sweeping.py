@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import time
@@ -16,6 +17,8 @@ from hashdb.storage.documents import MAX_DOCUMENT_BYTES
 from hashdb.storage.manifest import list_versions, manifest_name, unsealed
 from hashdb.storage.mapping import read_file
 from hashdb.storage.tables import KIND
+
+log = logging.getLogger(__name__)
 
 # Seconds that something no version names is taken for a commit under way.
 GRACE = 3600.0
@@ -87,8 +90,18 @@ def sweep(files: Files, root: Path, *, grace: float, keep: int | None = None) ->
         if key_of(path) not in used and (key_of(path) in pruned or age_of(path) > max(grace, 0.0))
     ]
     for path in removable:
-        n_bytes += remove_tree(files, path)
+        n_bytes += _remove_empty(files, path) if path.name == KIND else remove_tree(files, path)
     return Swept(len(gone), len(removable), n_bytes)
+
+
+def _remove_empty(files: Files, path: Path) -> int:
+    """Remove the ``buckets`` of a segment; it stays where another has begun a table in it meanwhile."""
+    n_bytes = remove_tree(files, path / "zarr.json")
+    try:
+        files.rmdir(path)
+    except OSError as error:
+        log.info("%s is in use again (%s)", path, error)  # its metadata come back with the table
+    return n_bytes
 
 
 def folders_of(root: Path) -> list[Path]:

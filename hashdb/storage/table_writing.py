@@ -228,8 +228,8 @@ class TableBatch:
 
     def _make(self, number: int) -> TableWriter:
         for _ in range(MAX_TRIES):
-            self._ensure_folder()
             try:
+                self._ensure_folder()
                 return TableWriter(self._files, self._segment, str(number))
             except FileExistsError:  # another writer's
                 number = max(number + 1, self._next_number())
@@ -326,8 +326,9 @@ class TableWork:
         present = None if found is None else [table.description for table in found.tables]
         if not self.maker.wants(segment.n, segment.unit.n_bits, present):
             # Tables that cannot be used and are not wanted any more only give rise to warnings.
-            others = tuple(described for described in entry.tables if not is_ours(described))
-            return entry if segment.tables_problem is None else replace(entry, tables=others)
+            if segment.tables_problem is None and not self.maker.drops(segment.n, segment.unit.n_bits):
+                return entry
+            return replace(entry, tables=tuple(described for described in entry.tables if not is_ours(described)))
         batch = self._batches.get(segment.uuid)
         if batch is None:
             for name in segment.unit.files:

@@ -56,6 +56,9 @@ class TableMaker(Protocol):
             Descriptions of the tables that it has; None where there are none that can be used.
         """
 
+    def drops(self, n: int, n_bits: int) -> bool:
+        """Tell whether a segment that gets no new tables should lose those that it has."""
+
     def make(
         self,
         blocks: Sequence[np.ndarray],
@@ -268,14 +271,14 @@ class SegmentTables:
             self._checked = True
 
     def release(self) -> None:
-        """Let go of every file."""
-        found = self._found
+        """Let go of every file; what comes to be asked for is looked at anew."""
+        with self._lock:
+            found, self._found, self._looked, self._checked = self._found, None, False, False
+            self._problem, self._n_bytes = None, 0
         for table in found.tables if found is not None else ():
             table.release()
 
     def _look(self) -> TableSet | None:
-        if self._looked:
-            return self._found
         with self._lock:
             if not self._looked:
                 try:
@@ -284,7 +287,7 @@ class SegmentTables:
                     self._problem = str(error)
                     warn(self._segment.uuid, self._problem)
                 self._looked = True
-        return self._found
+            return self._found
 
     def _open(self) -> TableSet | None:
         entries = table_entries(self._objects, self._segment.folder / KIND)

@@ -137,6 +137,9 @@ class SortingMaker:
         self.asked.append((n, n_bits, present))
         return n >= self.least and present != [self.describe(s) for s in range(self.m)]
 
+    def drops(self, n, n_bits):
+        return False
+
     def make(self, blocks, n_bits, begin, progress=None):
         self.made += 1
         codes = np.concatenate(blocks)

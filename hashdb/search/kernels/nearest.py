@@ -9,18 +9,13 @@ from numba import types
 from hashdb.search.kernels.compare import distance_between, is_deleted
 from hashdb.search.kernels.compile import device, kernel, readable, words, writable
 from hashdb.search.kernels.intrinsics import address
-from hashdb.search.kernels.memory import load_uint32, prefetch, take
-from hashdb.search.kernels.partition import hashed
+from hashdb.search.kernels.memory import load_uint32, take
 from hashdb.search.kernels.probing import (
     BUDGET,
     CANDIDATE_COST,
-    CODES,
     DAMAGED,
     DONE,
-    FETCH,
-    HASH_SHIFT,
     LIMIT,
-    LOOK,
     N_CANDIDATES,
     N_KEPT,
     N_NOTED,
@@ -28,7 +23,6 @@ from hashdb.search.kernels.probing import (
     N_WITHIN,
     NOTED,
     NOTED_BEFORE_READ,
-    OFFSETS,
     OVER_BUDGET,
     PROBE_COST,
     RADIUS,
@@ -42,14 +36,14 @@ from hashdb.search.kernels.probing import (
     STATUS,
     TABLE,
     WIDTH,
-    ask_for_rows,
     first_mask,
     may_hold,
     n_masks,
+    n_steps,
     nearer_in_bucket,
     next_mask,
     note,
-    place,
+    step,
 )
 
 Array = Any
@@ -153,6 +147,11 @@ def search_nearest(
         bound = lists.bounds[q]
         while state[STATUS] == RUNNING:
             stage = state[RADIUS] * m + state[TABLE]
+            if n_parts > 1:
+                bound = min(bound, _joint_bound(forecast.k, part, state, counts))
+                if state[LIMIT] <= stage:
+                    state[STATUS] = DONE  # the stages before are taken, and prove what all parts have found together
+                    break
             if state[TABLE] == 0 and stage > 0 and _is_hopeless(forecast, state, counts, stage, m, query, n_parts):
                 state[STATUS] = OVER_BUDGET
                 break
@@ -187,7 +186,7 @@ def _run_stage(
         )
         return bound
     at = 0
-    while state[STATUS] == RUNNING:
+    while state[STATUS] == RUNNING and state[LIMIT] > stage:
         begin = take(address(taken) + 8 * stage, _CHUNK)
         if begin >= n_left:
             break
@@ -207,51 +206,30 @@ def _look_into(
     segment: Any, forecast: Any, query_key: Any, query: int, mask: Any, n_probes: int, part: int, n_parts: int,
     state: Array, bound: Any, counts: Array, keys: Array, ring: Array, noted: Array,
 ) -> tuple[Any, Any]:  # fmt: skip
-    """Look into the buckets of the next masks; give the mask after them, and the bound then.
-
-    Three steps a bucket, each ahead of the next: where is it, what are its codes, which are near. In a lean table the
-    second is two: what are its rows, and what are their codes.
-    """
+    """Look into the buckets of the next masks; give the mask after them, and the bound then."""
     table = segment.tables[state[TABLE]]
     costs = forecast.costs
     probes, candidates = state[N_PROBES], state[N_CANDIDATES]
     spent = probes * costs[PROBE_COST] + candidates * costs[CANDIDATE_COST]
-    lean = table[CODES] == 0
-    behind = FETCH if lean else 0
-    for i in range(n_probes + LOOK + FETCH + behind):
-        if i < n_probes:
-            key = query_key ^ mask
-            bucket = hashed(key, table[HASH_SHIFT])
-            ring[0, i & (RING - 1)], ring[2, i & (RING - 1)] = types.int64(bucket), types.int64(key)
-            prefetch(table[OFFSETS] + types.int64(bucket << types.uint64(2)))
-            mask = next_mask(mask)
-        i -= LOOK
-        if 0 <= i < n_probes:
-            n_codes = place(segment, table, i & (RING - 1), ring)
-            if n_codes < 0:
-                state[STATUS] = DAMAGED
-                break
-            spent += costs[PROBE_COST] + n_codes * costs[CANDIDATE_COST]
+    for i in range(n_steps(table, n_probes)):
+        mask, n_codes, ready = step(segment, table, query_key, mask, i, n_probes, ring)
+        if n_codes >= 0:
             probes += 1
             candidates += n_codes
-        i -= FETCH
-        if lean:
-            slot = i & (RING - 1)
-            if 0 <= i < n_probes and not ask_for_rows(segment, table, ring[0, slot], ring[1, slot]):
-                state[STATUS] = DAMAGED
-                break
-            i -= behind
-        if i >= 0:
-            slot = i & (RING - 1)
+            spent += costs[PROBE_COST] + n_codes * costs[CANDIDATE_COST]
+            if spent > costs[BUDGET]:
+                state[STATUS] = OVER_BUDGET
+        elif n_codes == -1:
+            state[STATUS] = DAMAGED
+        if ready >= 0 and state[STATUS] == RUNNING:
+            slot = ready & (RING - 1)
             if may_hold(segment, table, ring[0, slot], ring[1, slot], query, state[LIMIT]):
                 bound = _search_bucket(
                     segment, forecast.k, table, ring[0, slot], ring[1, slot], types.uint64(ring[2, slot]), query,
                     part, state, bound, counts, keys, noted,
                 )  # fmt: skip
-            if i & 31 == 0 and spent > costs[BUDGET] and state[STATUS] == RUNNING:
-                state[STATUS] = OVER_BUDGET
-            if state[STATUS] != RUNNING:
-                break
+        if state[STATUS] != RUNNING:
+            break
     state[N_PROBES], state[N_CANDIDATES] = probes, candidates
     return mask, _keep(segment, forecast.k, part, state, bound, counts, keys, noted)
 
@@ -368,7 +346,7 @@ def _keep(segment: Any, k: int, part: int, state: Array, bound: Any, counts: Arr
     if kept + NOTED > keys.shape[0]:
         bound = min(bound, _smallest_first(keys, kept, k))
         kept = k
-        limit = types.int64(bound >> types.uint64(32)) + 1
+        limit = min(limit, types.int64(bound >> types.uint64(32)) + 1)
         # What was dropped does not count any more, so that the rows kept are those that are counted.
         within = 0
         for distance in range(counts.shape[1]):

@@ -22,7 +22,7 @@ from hashdb.search.kernels.compare import distance_between, nearer_rows
 from hashdb.search.kernels.compile import device, readable, words
 from hashdb.search.kernels.intrinsics import any_nearer, lowest_bit, nearer_mask, popcount
 from hashdb.search.kernels.memory import load_uint32, load_uint64, prefetch
-from hashdb.search.kernels.partition import substring_of
+from hashdb.search.kernels.partition import hashed, substring_of
 
 Array = Any
 _i64 = types.int64
@@ -43,8 +43,8 @@ RUNNING, DONE, OVER_BUDGET, DAMAGED, FULL = range(5)
 PROBE_COST, CANDIDATE_COST, BUDGET, SHARE = range(4)
 
 RING = 64  # buckets under way, a power of 2
-LOOK = 12  # buckets between asking for a bucket's place and reading it
-FETCH = 6  # and between asking for its codes and testing them, so that cache misses overlap
+LOOK = 12  # steps between asking for a bucket's place and reading it
+FETCH = 6  # and between asking for its codes and testing them
 _LINES = 20  # cache lines of a bucket that are asked for; the processor's own prefetching follows from there
 _ROWS_ASKED = 32  # rows of a lean bucket whose codes are asked for before it is its turn
 _AHEAD = 16  # and of the others, how far ahead of theirs
@@ -118,7 +118,50 @@ def n_masks(width: int, radius: int) -> int:
 
 
 @device
-def place(segment: Any, table: Array, slot: int, ring: Array) -> int:
+def n_steps(table: Array, n_probes: int) -> int:
+    """Count the steps that looking into so many buckets takes; see :func:`step`."""
+    return n_probes + LOOK + FETCH + (0 if table[CODES] else FETCH)
+
+
+@device
+def step(
+    segment: Any, table: Array, query_key: Any, mask: Any, i: int, n_probes: int, ring: Array
+) -> tuple[Any, int, int]:
+    """Do what is to be done at step i of looking into buckets, so that cache misses overlap.
+
+    A bucket is asked for, some steps later its codes are, and again some steps later it is ready to be tested. In a
+    lean table there is one thing more to wait for: its rows, and then their codes.
+
+    Returns
+    -------
+    mask
+        The one after those that are asked for.
+    n_codes : int
+        Codes of the bucket whose codes were asked for, -1 where the table is damaged, -2 for none.
+    ready : int
+        Number of the bucket that is ready, below 0 for none.
+    """
+    if i < n_probes:
+        key = query_key ^ mask
+        bucket = hashed(key, table[HASH_SHIFT])
+        ring[0, i & (RING - 1)], ring[2, i & (RING - 1)] = types.int64(bucket), types.int64(key)
+        prefetch(table[OFFSETS] + types.int64(bucket << types.uint64(2)))
+        mask = next_mask(mask)
+    n_codes = -2
+    i -= LOOK
+    if 0 <= i < n_probes:
+        n_codes = _place(segment, table, i & (RING - 1), ring)
+    i -= FETCH
+    if table[CODES] == 0:
+        slot = i & (RING - 1)
+        if 0 <= i < n_probes and not _ask_for_rows(segment, table, ring[0, slot], ring[1, slot]):
+            n_codes = -1
+        i -= FETCH
+    return mask, n_codes, i
+
+
+@device
+def _place(segment: Any, table: Array, slot: int, ring: Array) -> int:
     """Find where a bucket begins and ends, ask for its codes, and give their number; -1 where the table is damaged."""
     offsets, bucket = table[OFFSETS], ring[0, slot]
     start = types.int64(load_uint32(offsets, bucket))
@@ -141,7 +184,7 @@ def place(segment: Any, table: Array, slot: int, ring: Array) -> int:
 
 
 @device
-def ask_for_rows(segment: Any, table: Array, start: int, stop: int) -> bool:
+def _ask_for_rows(segment: Any, table: Array, start: int, stop: int) -> bool:
     """Ask for the codes of the first rows of a lean bucket; False where the table is damaged."""
     for i in range(start, min(stop, start + _ROWS_ASKED)):
         row = types.int64(load_uint32(table[ROWS], i))

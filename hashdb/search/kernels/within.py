@@ -9,21 +9,15 @@ from numba import types
 from hashdb.search.kernels.compare import is_deleted
 from hashdb.search.kernels.compile import device, kernel, readable, words, writable
 from hashdb.search.kernels.intrinsics import address
-from hashdb.search.kernels.memory import load_uint32, prefetch
-from hashdb.search.kernels.partition import hashed
+from hashdb.search.kernels.memory import load_uint32
 from hashdb.search.kernels.probing import (
     BUDGET,
     CANDIDATE_COST,
-    CODES,
     DAMAGED,
     DONE,
-    FETCH,
     FULL,
-    HASH_SHIFT,
-    LOOK,
     N_CANDIDATES,
     N_PROBES,
-    OFFSETS,
     OVER_BUDGET,
     PROBE_COST,
     RADIUS,
@@ -34,14 +28,13 @@ from hashdb.search.kernels.probing import (
     STATUS,
     TABLE,
     WIDTH,
-    ask_for_rows,
     first_mask,
     may_hold,
     n_masks,
+    n_steps,
     nearer_in_bucket,
-    next_mask,
     note,
-    place,
+    step,
 )
 
 Array = Any
@@ -122,43 +115,25 @@ def _run_stage(
     state[REACHED] = state[RADIUS]
     mask = first_mask(state[RADIUS])
     n_probes = n_masks(table[WIDTH], state[RADIUS])
-    lean = table[CODES] == 0
-    behind = FETCH if lean else 0
-    for i in range(n_probes + LOOK + FETCH + behind):
-        if i < n_probes:
-            key = query_key ^ mask
-            bucket = hashed(key, table[HASH_SHIFT])
-            ring[0, i & (RING - 1)], ring[2, i & (RING - 1)] = types.int64(bucket), types.int64(key)
-            prefetch(table[OFFSETS] + types.int64(bucket << types.uint64(2)))
-            mask = next_mask(mask)
-        i -= LOOK
-        if 0 <= i < n_probes:
-            n_codes = place(segment, table, i & (RING - 1), ring)
-            if n_codes < 0:
-                state[STATUS] = DAMAGED
-                break
-            spent += costs[PROBE_COST] + n_codes * costs[CANDIDATE_COST]
+    for i in range(n_steps(table, n_probes)):
+        mask, n_codes, ready = step(segment, table, query_key, mask, i, n_probes, ring)
+        if n_codes >= 0:
             state[N_PROBES] += 1
             state[N_CANDIDATES] += n_codes
+            spent += costs[PROBE_COST] + n_codes * costs[CANDIDATE_COST]
             if spent > costs[BUDGET]:
                 state[STATUS] = OVER_BUDGET
-                break
-        i -= FETCH
-        if lean:
-            slot = i & (RING - 1)
-            if 0 <= i < n_probes and not ask_for_rows(segment, table, ring[0, slot], ring[1, slot]):
-                state[STATUS] = DAMAGED
-                break
-            i -= behind
-        if i >= 0:
-            slot = i & (RING - 1)
+        elif n_codes == -1:
+            state[STATUS] = DAMAGED
+        if ready >= 0 and state[STATUS] == RUNNING:
+            slot = ready & (RING - 1)
             if may_hold(segment, table, ring[0, slot], ring[1, slot], query, limit):
                 n_kept = _collect(
                     segment, table, ring[0, slot], ring[1, slot], types.uint64(ring[2, slot]), query, limit,
                     state, keys, n_kept, noted,
                 )  # fmt: skip
-                if state[STATUS] != RUNNING:
-                    break
+        if state[STATUS] != RUNNING:
+            break
     return n_kept
 
 
