@@ -34,6 +34,7 @@ CANDIDATE_WORD = 1.45  # each of several words
 CANDIDATE_LEAN = 4.0  # lean: wherever its row is
 CANDIDATE_LEAN_WORD = 6.0
 KEEP = 200.0  # for each of the k
+FOUND = 80.0  # of a row within a radius: told from others, and put into order
 BUCKETS = 75_000.0  # of a search at all
 ALONE = 300_000.0  # estimated of a single query: what is not worth a second thread
 CROWDED = 0.25  # how much slower each becomes for every further thread: their cache misses share the memory

@@ -272,7 +272,10 @@ class _Table:
         )
 
     def _occupancy(self, offsets: NDArray[np.uint32]) -> list[float]:
-        """Measure how many codes the buckets hold that a query like the codes themselves looks into."""
+        """Measure how many codes the buckets hold that a typical query like the codes themselves looks into.
+
+        The median: a few buckets that hold very much would hide what is usual, and a query that meets them notices.
+        """
         from hashdb.search.kernels import partition
 
         width = len(self.bits)
@@ -280,9 +283,9 @@ class _Table:
         sample = sample_rows(self.blocks, max(4, min(_OCCUPANCY_ROWS, _OCCUPANCY_PROBES // n_probes)))
         keys = np.empty((len(sample), 1), np.uint64)
         partition.cut(sample, np.array([len(self.places)]), self.places, self.contributions, keys)
-        occupancy = np.empty(min(_OCCUPANCY_RADII, width + 1))
+        occupancy = np.empty((len(keys), min(_OCCUPANCY_RADII, width + 1)))
         partition.measure_occupancy(offsets, keys.reshape(-1), width, self.hash_shift, occupancy)
-        return [round(float(held), 3) for held in occupancy]
+        return [round(float(held), 3) for held in np.median(occupancy, axis=0)]
 
     def _calls(self) -> Iterator[tuple[Codes, int, int, int]]:
         """Cut the segment into kernel calls: block, start and stop in it, and the row of its first code."""

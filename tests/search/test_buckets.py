@@ -689,7 +689,6 @@ SEEN_AT_ONCE = {
     "a directory of infinitely many bits": change("field", "directory_bits", math.inf),
     "a directory of some bits": change("field", "directory_bits", "some"),
     "a directory of unknown bits": change("field", "directory_bits", None),
-    "no occupancy": change("without field", "occupancy", None),
     "occupancy of nothing": change("field", "occupancy", []),
     "occupancy that is a number": change("field", "occupancy", 3.0),
     "occupancy that is not a number": change("field", "occupancy", [1.0, math.nan]),
@@ -701,7 +700,6 @@ SEEN_AT_ONCE = {
 }
 # Of the first table: the others say the same of the segment, which is not read again.
 SEEN_IN_THE_FIRST = {
-    "no distances of neighbours": change("without field", "near", None),
     "distances of neighbours without number": change("field", "near", [[1, 2], [3]]),
     "distances of neighbours in one list": change("field", "near", [1, 2, 3]),
     "distances of neighbours that descend": change("field", "near", [[1, 9], [10, 8]]),

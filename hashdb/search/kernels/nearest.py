@@ -51,6 +51,7 @@ _i64 = types.int64
 _u64 = types.uint64
 _f64 = types.float64
 _CHUNK = 64  # buckets that one of several parts takes at a time
+_EMPTIEST = 0.1  # how much less than usual a forecast expects buckets to hold
 _EXPLORED = 0.1  # share of the budget that the next radius may cost without a look at where it leads
 
 
@@ -69,8 +70,8 @@ class Forecast(NamedTuple):
         Probability that a code at a distance has been met after all stages of a substring radius.
     stages : float64 (n_stages,)
         What all stages up to each may cost.
-    costs : float64 (4,)
-        Cost of a probe, of a candidate, the budget of a query, and the share of every stage that this call has.
+    costs : float64 (5,)
+        As :mod:`hashdb.search.kernels.probing` numbers them.
     """
 
     k: int
@@ -246,9 +247,9 @@ def _is_hopeless(forecast: Any, state: Array, counts: Array, stage: int, m: int,
         return False
     likely = _likely_distance(forecast, counts, state[LIMIT], state[RADIUS] - 1, query)
     last = min(max(likely, stage), stages.shape[0] - 1)
-    # Where the buckets so far were fuller than expected, those to come will be too.
+    # Where the buckets so far were fuller than is usual, or emptier, those to come will be too.
     spent = state[N_PROBES] * costs[PROBE_COST] + state[N_CANDIDATES] * costs[CANDIDATE_COST]
-    fuller = max(1.0, spent / so_far) if n_parts == 1 and so_far > 0 else 1.0
+    fuller = max(_EMPTIEST, spent / so_far) if n_parts == 1 and so_far > 0 else 1.0
     return (stages[last] - so_far) * costs[SHARE] * fuller > costs[BUDGET]
 
 

@@ -197,10 +197,10 @@ def cut(codes: Array, ends: Array, places: Array, contributions: Array, substrin
 
 
 @kernel(
-    types.void(readable(types.uint32, 1), readable(_u64, 1), _i64, _i64, writable(types.float64, 1))
+    types.void(readable(types.uint32, 1), readable(_u64, 1), _i64, _i64, writable(types.float64, 2))
 )  # fmt: skip
 def measure_occupancy(offsets: Array, keys: Array, width: int, hash_shift: int, occupancy: Array) -> None:
-    """Count the codes that a bucket holds on average, by its distance from the substrings of some codes.
+    """Count the codes that a bucket holds on average, for each of some codes and by its distance from their substring.
 
     Parameters
     ----------
@@ -209,12 +209,12 @@ def measure_occupancy(offsets: Array, keys: Array, width: int, hash_shift: int, 
         Substrings.
     width : int
         Bits of the substring.
-    occupancy : float64 (n_radii,)
-        Of at most 4; a radius beyond the width gets 0.
+    occupancy : float64 (n, n_radii)
+        Of at most 4 radii; one beyond the width gets 0.
     """
-    for radius in range(occupancy.shape[0]):
-        total, n_probes = 0.0, 0
-        for key in keys:
+    for row in range(keys.shape[0]):
+        for radius in range(occupancy.shape[1]):
+            total, n_probes = 0.0, 0
             for i in range(width if radius > 0 else 1):
                 for j in range(i + 1, width if radius > 1 else i + 2):
                     for last in range(j + 1, width if radius > 2 else j + 2):
@@ -225,7 +225,7 @@ def measure_occupancy(offsets: Array, keys: Array, width: int, hash_shift: int, 
                             flips |= types.uint64(1) << types.uint64(j)
                         if radius > 2:
                             flips |= types.uint64(1) << types.uint64(last)
-                        bucket = hashed(key ^ flips, hash_shift)
+                        bucket = hashed(keys[row] ^ flips, hash_shift)
                         total += offsets[bucket + types.uint64(1)] - offsets[bucket]
                         n_probes += 1
-        occupancy[radius] = total / n_probes if n_probes else 0.0
+            occupancy[row, radius] = total / n_probes if n_probes else 0.0

@@ -38,9 +38,9 @@ N_COLUMNS = 6
 LIMIT, N_WITHIN, N_KEPT, N_NOTED, RADIUS, TABLE, REACHED, N_PROBES, N_CANDIDATES, STATUS = range(10)
 N_STATES = 10
 RUNNING, DONE, OVER_BUDGET, DAMAGED, FULL = range(5)
-# Entries of the array of costs: of a probe, of a candidate, the budget of a query, and the share of every stage that
-# this call has.
-PROBE_COST, CANDIDATE_COST, BUDGET, SHARE = range(4)
+# Entries of the array of costs: of a probe, of a candidate, of a row found within a radius, the budget of a query, and
+# the share of every stage that this call has.
+PROBE_COST, CANDIDATE_COST, FOUND_COST, BUDGET, SHARE = range(5)
 
 RING = 64  # buckets under way, a power of 2
 LOOK = 12  # steps between asking for a bucket's place and reading it

@@ -15,6 +15,7 @@ from hashdb.search.kernels.probing import (
     CANDIDATE_COST,
     DAMAGED,
     DONE,
+    FOUND_COST,
     FULL,
     N_CANDIDATES,
     N_PROBES,
@@ -63,7 +64,7 @@ def search_within(
     queries : uint64 (n_queries, n_words)
     radius : int
         Inclusive.
-    costs : float64 (4,)
+    costs : float64 (5,)
         As in :class:`hashdb.search.kernels.nearest.Forecast`.
     states : int64 (n_queries, N_STATES)
         Of a query that costs more than its budget nothing is kept.
@@ -89,7 +90,7 @@ def search_within(
         for stage in range(radius + 1):
             state[RADIUS], state[TABLE] = stage // m, stage % m
             n_kept = _run_stage(
-                segment, query_keys[q, stage % m], query, radius + 1, costs, state, keys, n_kept, ring, noted
+                segment, query_keys[q, stage % m], query, radius + 1, costs, before, state, keys, n_kept, ring, noted
             )
             if state[STATUS] != RUNNING:
                 break
@@ -106,10 +107,10 @@ def search_within(
 
 @device
 def _run_stage(
-    segment: Any, query_key: Any, query: int, limit: int, costs: Array, state: Array, keys: Array, n_kept: int,
-    ring: Array, noted: Array,
+    segment: Any, query_key: Any, query: int, limit: int, costs: Array, before: int, state: Array, keys: Array,
+    n_kept: int, ring: Array, noted: Array,
 ) -> int:  # fmt: skip
-    """Look into the buckets of one stage; give the number kept then."""
+    """Look into the buckets of one stage; give the number kept then, of which ``before`` are of earlier queries."""
     table = segment.tables[state[TABLE]]
     spent = state[N_PROBES] * costs[PROBE_COST] + state[N_CANDIDATES] * costs[CANDIDATE_COST]
     state[REACHED] = state[RADIUS]
@@ -121,15 +122,17 @@ def _run_stage(
             state[N_PROBES] += 1
             state[N_CANDIDATES] += n_codes
             spent += costs[PROBE_COST] + n_codes * costs[CANDIDATE_COST]
-            if spent > costs[BUDGET]:
+            if spent + (n_kept - before) * costs[FOUND_COST] > costs[BUDGET]:
                 state[STATUS] = OVER_BUDGET
         elif n_codes == -1:
             state[STATUS] = DAMAGED
         if ready >= 0 and state[STATUS] == RUNNING:
             slot = ready & (RING - 1)
             if may_hold(segment, table, ring[0, slot], ring[1, slot], query, limit):
+                # So many rows alone use up what is left: then the scan finds them sooner.
+                most = before + types.int64(min(max(costs[BUDGET] - spent, 0.0) / costs[FOUND_COST], 1e15))
                 n_kept = _collect(
-                    segment, table, ring[0, slot], ring[1, slot], types.uint64(ring[2, slot]), query, limit,
+                    segment, table, ring[0, slot], ring[1, slot], types.uint64(ring[2, slot]), query, limit, most,
                     state, keys, n_kept, noted,
                 )  # fmt: skip
         if state[STATUS] != RUNNING:
@@ -139,11 +142,14 @@ def _run_stage(
 
 @device
 def _collect(
-    segment: Any, table: Array, start: int, stop: int, key: Any, query: int, limit: int,
+    segment: Any, table: Array, start: int, stop: int, key: Any, query: int, limit: int, most: int,
     state: Array, keys: Array, n_kept: int, noted: Array,
 ) -> int:  # fmt: skip
-    """Keep what a bucket holds nearer than the limit; give the number kept then."""
+    """Keep what a bucket holds nearer than the limit, up to about ``most``; give the number kept then."""
     for first in range(start, stop, 64):
+        if n_kept > most:
+            state[STATUS] = OVER_BUDGET
+            return n_kept
         if n_kept + 64 > keys.shape[0]:
             state[STATUS] = FULL
             return n_kept
