@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -119,12 +121,14 @@ def make_tables(
     n_threads = threads.check_n_threads(n_threads)
     correlated = correlations(sample_rows(blocks, correlation_rows(n_bits)), n_bits)
     near = measure_near(blocks, n_bits, n_threads)
+    scratch = _Scratch(blocks[0].shape[1] if layout.wide else 0)
     tables = [
-        _Table(t, blocks, bits, layout, directory_bits(len(bits), n), near, begin(t))
+        _Table(t, blocks, bits, layout, directory_bits(len(bits), n), near, scratch, begin(t))
         for t, bits in enumerate(assign_bits(correlated, layout.n_substrings))
     ]
     threads.run([table.count for table in tables], n_threads)
     passes = [one for table in tables for one in table.passes(pass_bytes)]
+    scratch.n_rows = max(table.largest for table in tables)
     done = _Counter(len(passes), progress)
 
     def run(one: Callable[[], None]) -> None:
@@ -167,6 +171,25 @@ class _Counter:
                 self.progress(self.n, self.total)
 
 
+class _Scratch:
+    """Memory that passes move rows to, used again by the next one: the system takes as long to give it as a pass."""
+
+    def __init__(self, n_words: int) -> None:
+        self.n_words = n_words
+        self.n_rows = 0
+        self._free: list[tuple[NDArray[np.uint64], Codes]] = []
+
+    @contextmanager
+    def lent(self, n_rows: int) -> Iterator[tuple[NDArray[np.uint64], Codes]]:
+        """Lend room for the entries and the codes of so many rows."""
+        try:
+            held = self._free.pop()
+        except IndexError:
+            held = np.empty(self.n_rows, np.uint64), np.empty((self.n_rows, self.n_words), np.uint64)
+        yield held[0][:n_rows], held[1][:n_rows]
+        self._free.append(held)
+
+
 @dataclass
 class _Table:
     """One table being made."""
@@ -177,6 +200,7 @@ class _Table:
     layout: Layout
     n_directory_bits: int
     near: list[list[int]]
+    scratch: _Scratch
     sink: Sink
     _waiting: dict[int, tuple[NDArray[Any], ...]] = field(default_factory=dict)
     _next: int = 0
@@ -212,6 +236,7 @@ class _Table:
             held += count
         cuts.append(len(self.counts))
         self._n_passes = len(cuts) - 1
+        self.largest = max(int(self.counts[start:stop].sum()) for start, stop in pairwise(cuts))
         for number in range(self._n_passes):
             yield partial(self._run, number, cuts[number], cuts[number + 1])
 
@@ -229,17 +254,17 @@ class _Table:
         ends = np.cumsum(counts)
         size, n_words = int(ends[-1]), self.blocks[0].shape[1]
         before = int(self.counts[:first].sum())
-        entries = np.empty(size, np.uint64)
-        moved = np.empty((size if self.layout.wide else 0, n_words), np.uint64)
         next_free = ends - counts
-        for block, start, stop, first_row in self._calls():
-            partition.scatter(
-                block, start, stop, first_row, self.places, self.contributions, self.hash_shift, self.low_bits,
-                first, last, next_free, entries, moved,
-            )  # fmt: skip
-        rows, codes = np.empty(size, np.uint32), np.empty_like(moved)
-        offsets = self._offsets[first << self.low_bits : last << self.low_bits]
-        partition.sort_partitions(entries, moved, ends, self.low_bits, before, offsets, rows, codes)
+        rows, codes = np.empty(size, np.uint32), np.empty((size if self.layout.wide else 0, n_words), np.uint64)
+        with self.scratch.lent(size) as (entries, room):
+            moved = room if self.layout.wide else codes
+            for block, start, stop, first_row in self._calls():
+                partition.scatter(
+                    block, start, stop, first_row, self.places, self.contributions, self.hash_shift, self.low_bits,
+                    first, last, next_free, entries, moved,
+                )  # fmt: skip
+            offsets = self._offsets[first << self.low_bits : last << self.low_bits]
+            partition.sort_partitions(entries, moved, ends, self.low_bits, before, offsets, rows, codes)
         self._hand_on(number, rows, codes)
 
     def _hand_on(self, number: int, rows: NDArray[np.uint32], codes: Codes) -> None:
