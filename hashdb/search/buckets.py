@@ -71,8 +71,8 @@ class _Search(NamedTuple):
 
     def costs(self, share: float = 1.0) -> NDArray[np.float64]:
         """Give the costs as the kernels take them."""
-        each = costs.candidate(self.tables.n_words, self.tables.wide)
-        return read_only(np.array([costs.PROBE, each, costs.FOUND, self.budget, share]))
+        each, following = costs.candidates(self.tables.n_words, self.tables.wide)
+        return read_only(np.array([costs.PROBE, each, following, costs.MANY, costs.FOUND, self.budget, share]))
 
 
 def knn(

@@ -31,6 +31,8 @@ SCAN = 70_000.0  # of a scan at all: handing out work, merging
 PROBE = 32.0
 CANDIDATE = 1.0  # wide: in one run with its neighbours, a word
 CANDIDATE_WORD = 1.45  # each of several words
+FOLLOWING = 0.45  # of that, for each code that follows MANY others in its bucket: memory gives them in a stream
+MANY = 256
 CANDIDATE_LEAN = 4.0  # lean: wherever its row is
 CANDIDATE_LEAN_WORD = 6.0
 KEEP = 200.0  # for each of the k
@@ -55,6 +57,12 @@ def scan(n: int, n_words: int, n_queries: int, n_threads: int, k: int = 1) -> fl
     compare = n * (COMPARE + COMPARE_WORD * n_words) / n_threads
     read = size * byte / min(n_queries, QUERIES_AT_ONCE)
     return max(compare, read) + SCAN_KEEP * k / min(n_threads, n_queries) + SCAN / n_queries
+
+
+def candidates(n_words: int, wide: bool) -> tuple[float, float]:
+    """Estimate the time of one of the first codes in a bucket, and of one that follows many, in nanoseconds."""
+    each = candidate(n_words, wide)
+    return each, each * FOLLOWING if wide else each
 
 
 def is_small(n: int, n_words: int, n_queries: int) -> bool:
@@ -99,12 +107,14 @@ def stages(
     ndarray of float64, shape (n_bits + 1,)
         Nanoseconds; stage ``m * radius + t`` proves every distance up to its number.
     """
-    m, each = len(widths), candidate(n_words, wide)
+    m = len(widths)
+    each, following = candidates(n_words, wide)
     costs = np.empty(n_bits + 1)
     for stage in range(n_bits + 1):
         radius, t = divmod(stage, m)
         held = occupancy[t, min(radius, occupancy.shape[1] - 1)]
-        costs[stage] = n_buckets(widths[t], radius) * (PROBE + each * held)
+        bucket = PROBE + each * min(held, MANY) + following * max(0.0, held - MANY)
+        costs[stage] = n_buckets(widths[t], radius) * bucket
     return np.cumsum(costs)
 
 

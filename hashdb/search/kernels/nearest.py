@@ -12,7 +12,6 @@ from hashdb.search.kernels.intrinsics import address
 from hashdb.search.kernels.memory import load_uint32, take
 from hashdb.search.kernels.probing import (
     BUDGET,
-    CANDIDATE_COST,
     DAMAGED,
     DONE,
     LIMIT,
@@ -24,7 +23,6 @@ from hashdb.search.kernels.probing import (
     NOTED,
     NOTED_BEFORE_READ,
     OVER_BUDGET,
-    PROBE_COST,
     RADIUS,
     REACHED,
     RING,
@@ -33,9 +31,11 @@ from hashdb.search.kernels.probing import (
     RUNNING,
     SEGMENT,
     SHARE,
+    SPENT,
     STATUS,
     TABLE,
     WIDTH,
+    bucket_cost,
     first_mask,
     may_hold,
     n_masks,
@@ -70,7 +70,7 @@ class Forecast(NamedTuple):
         Probability that a code at a distance has been met after all stages of a substring radius.
     stages : float64 (n_stages,)
         What all stages up to each may cost.
-    costs : float64 (5,)
+    costs : float64 (7,)
         As :mod:`hashdb.search.kernels.probing` numbers them.
     """
 
@@ -211,13 +211,13 @@ def _look_into(
     table = segment.tables[state[TABLE]]
     costs = forecast.costs
     probes, candidates = state[N_PROBES], state[N_CANDIDATES]
-    spent = probes * costs[PROBE_COST] + candidates * costs[CANDIDATE_COST]
+    spent = types.float64(state[SPENT])
     for i in range(n_steps(table, n_probes)):
         mask, n_codes, ready = step(segment, table, query_key, mask, i, n_probes, ring)
         if n_codes >= 0:
             probes += 1
             candidates += n_codes
-            spent += costs[PROBE_COST] + n_codes * costs[CANDIDATE_COST]
+            spent += bucket_cost(costs, n_codes)
             if spent > costs[BUDGET]:
                 state[STATUS] = OVER_BUDGET
         elif n_codes == -1:
@@ -231,7 +231,7 @@ def _look_into(
                 )  # fmt: skip
         if state[STATUS] != RUNNING:
             break
-    state[N_PROBES], state[N_CANDIDATES] = probes, candidates
+    state[N_PROBES], state[N_CANDIDATES], state[SPENT] = probes, candidates, types.int64(spent)
     return mask, _keep(segment, forecast.k, part, state, bound, counts, keys, noted)
 
 
@@ -248,8 +248,7 @@ def _is_hopeless(forecast: Any, state: Array, counts: Array, stage: int, m: int,
     likely = _likely_distance(forecast, counts, state[LIMIT], state[RADIUS] - 1, query)
     last = min(max(likely, stage), stages.shape[0] - 1)
     # Where the buckets so far were fuller than is usual, or emptier, those to come will be too.
-    spent = state[N_PROBES] * costs[PROBE_COST] + state[N_CANDIDATES] * costs[CANDIDATE_COST]
-    fuller = max(_EMPTIEST, spent / so_far) if n_parts == 1 and so_far > 0 else 1.0
+    fuller = max(_EMPTIEST, state[SPENT] / so_far) if n_parts == 1 and so_far > 0 else 1.0
     return (stages[last] - so_far) * costs[SHARE] * fuller > costs[BUDGET]
 
 

@@ -35,12 +35,12 @@ OFFSETS, ROWS, CODES, WIDTH, HASH_SHIFT, TESTED = range(6)
 N_COLUMNS = 6
 # Columns of the state of a query: what is wanted of it, what is kept, the stage it is at, the substring radius of the
 # last one it began, what it cost, what became of it.
-LIMIT, N_WITHIN, N_KEPT, N_NOTED, RADIUS, TABLE, REACHED, N_PROBES, N_CANDIDATES, STATUS = range(10)
-N_STATES = 10
+LIMIT, N_WITHIN, N_KEPT, N_NOTED, RADIUS, TABLE, REACHED, N_PROBES, N_CANDIDATES, SPENT, STATUS = range(11)
+N_STATES = 11
 RUNNING, DONE, OVER_BUDGET, DAMAGED, FULL = range(5)
-# Entries of the array of costs: of a probe, of a candidate, of a row found within a radius, the budget of a query, and
-# the share of every stage that this call has.
-PROBE_COST, CANDIDATE_COST, FOUND_COST, BUDGET, SHARE = range(5)
+# Entries of the array of costs: of a probe, of a candidate, of one that follows many others in its bucket, how many
+# these are, of a row found within a radius, the budget of a query, and the share of every stage that this call has.
+PROBE_COST, CANDIDATE_COST, FOLLOWING_COST, MANY, FOUND_COST, BUDGET, SHARE = range(7)
 
 RING = 64  # buckets under way, a power of 2
 LOOK = 12  # steps between asking for a bucket's place and reading it
@@ -115,6 +115,13 @@ def n_masks(width: int, radius: int) -> int:
     for i in range(radius):
         total = total * (width - i) / (i + 1)
     return int(min(total + 0.5, 4.0e18))
+
+
+@device
+def bucket_cost(costs: Array, n_codes: int) -> float:
+    """Estimate what looking into a bucket of so many codes costs."""
+    following = max(0.0, n_codes - costs[MANY])
+    return costs[PROBE_COST] + (n_codes - following) * costs[CANDIDATE_COST] + following * costs[FOLLOWING_COST]
 
 
 @device

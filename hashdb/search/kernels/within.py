@@ -12,7 +12,6 @@ from hashdb.search.kernels.intrinsics import address
 from hashdb.search.kernels.memory import load_uint32
 from hashdb.search.kernels.probing import (
     BUDGET,
-    CANDIDATE_COST,
     DAMAGED,
     DONE,
     FOUND_COST,
@@ -20,15 +19,16 @@ from hashdb.search.kernels.probing import (
     N_CANDIDATES,
     N_PROBES,
     OVER_BUDGET,
-    PROBE_COST,
     RADIUS,
     REACHED,
     RING,
     RUNNING,
     SEGMENT,
+    SPENT,
     STATUS,
     TABLE,
     WIDTH,
+    bucket_cost,
     first_mask,
     may_hold,
     n_masks,
@@ -64,7 +64,7 @@ def search_within(
     queries : uint64 (n_queries, n_words)
     radius : int
         Inclusive.
-    costs : float64 (5,)
+    costs : float64 (7,)
         As in :class:`hashdb.search.kernels.nearest.Forecast`.
     states : int64 (n_queries, N_STATES)
         Of a query that costs more than its budget nothing is kept.
@@ -85,7 +85,7 @@ def search_within(
         query = address(queries) + 8 * segment.n_words * q
         state, before = states[q], n_kept
         state[STATUS] = RUNNING
-        state[N_PROBES] = state[N_CANDIDATES] = 0
+        state[N_PROBES] = state[N_CANDIDATES] = state[SPENT] = 0
         # After stage `radius` every code within the radius has been met, see hashdb.search.kernels.probing.
         for stage in range(radius + 1):
             state[RADIUS], state[TABLE] = stage // m, stage % m
@@ -112,7 +112,7 @@ def _run_stage(
 ) -> int:  # fmt: skip
     """Look into the buckets of one stage; give the number kept then, of which ``before`` are of earlier queries."""
     table = segment.tables[state[TABLE]]
-    spent = state[N_PROBES] * costs[PROBE_COST] + state[N_CANDIDATES] * costs[CANDIDATE_COST]
+    spent = types.float64(state[SPENT])
     state[REACHED] = state[RADIUS]
     mask = first_mask(state[RADIUS])
     n_probes = n_masks(table[WIDTH], state[RADIUS])
@@ -121,7 +121,7 @@ def _run_stage(
         if n_codes >= 0:
             state[N_PROBES] += 1
             state[N_CANDIDATES] += n_codes
-            spent += costs[PROBE_COST] + n_codes * costs[CANDIDATE_COST]
+            spent += bucket_cost(costs, n_codes)
             if spent + (n_kept - before) * costs[FOUND_COST] > costs[BUDGET]:
                 state[STATUS] = OVER_BUDGET
         elif n_codes == -1:
@@ -137,6 +137,7 @@ def _run_stage(
                 )  # fmt: skip
         if state[STATUS] != RUNNING:
             break
+    state[SPENT] = types.int64(spent)
     return n_kept
 
 
