@@ -79,7 +79,6 @@ def test_half_of_the_rows_are_scanned(large, n_queries):
     report = segment_search.knn(segment, queries[:n_queries], LARGE // 2, n_bits=64, n_threads=2)[1]
     assert (report.plan.path, report.path) == ("scan", "scan")
     assert report.n_scanned == n_queries
-    assert report.plan.buckets > report.plan.scan
     assert plan_radius(tables_of(segment), "", LARGE, 1, n_queries, 32, 2, None).path == "scan"
 
 
@@ -181,12 +180,14 @@ def test_a_batch_is_left_to_the_scan_in_part(set_budget, mixed):
     set_budget(5e4)
     assert 0 < segment.knn(queries, 5, n_threads=1)[1].n_scanned < len(queries)
     set_budget(math.inf)
-    reports = [segment.radius(query[None], 8, n_threads=1)[1] for query in queries]
-    spent = [costs.PROBE * one.n_probes + costs.candidate(1, True) * one.n_candidates for one in reports]
+    answers = [segment.radius(query[None], 8, n_threads=1) for query in queries]
+    spent = [costs.PROBE * one.n_probes + costs.candidate(1, True) * one.n_candidates for _, one in answers]
+    # Rows that are found cost too; those of the last buckets are not waited for.
+    at_most = [cost + costs.FOUND * len(found[0]) for cost, (found, _) in zip(spent, answers, strict=True)]
     budget = (min(spent) + max(spent)) / 2
     set_budget(budget)
     found, report = segment.radius(queries, 8, n_threads=2)
-    assert report.n_scanned == sum(one > budget for one in spent)
+    assert sum(one > budget for one in spent) <= report.n_scanned <= sum(one > budget for one in at_most)
     assert 0 < report.n_scanned < len(queries)
     assert found == [[pair for pair in every if pair[0] <= 8] for every in oracle]
 
