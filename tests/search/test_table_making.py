@@ -205,7 +205,8 @@ def test_tables_that_are_there_are_kept_unless_they_are_to_be_replaced(small_seg
     lean = Layout(best.n_substrings, not best.wide)
 
     def described(layout):
-        return [{"layout": layout.name} for _ in range(layout.n_substrings)]
+        bits = np.array_split(np.arange(40), layout.n_substrings)
+        return [{"layout": layout.name, "bits": some.tolist()} for some in bits]
 
     for present in (best, other, lean):
         assert not TableMaker(60.0).wants(700, 40, described(present))
@@ -213,6 +214,14 @@ def test_tables_that_are_there_are_kept_unless_they_are_to_be_replaced(small_seg
     for nothing in (None, []):
         assert TableMaker(60.0).wants(700, 40, nothing)
         assert TableMaker(60.0, replace=True).wants(700, 40, nothing)
+    for unsound in (described(best)[1:], [{"layout": "lean"}], [{**described(best)[0], "layout": "odd"}] * 2):
+        assert TableMaker(60.0).wants(700, 40, unsound)
+
+
+def test_tables_go_where_none_fit_the_budget_and_they_are_to_be_replaced(small_segments_too):
+    assert TableMaker(0.0, replace=True).drops(700, 40)
+    assert not TableMaker(60.0, replace=True).drops(700, 40)
+    assert not TableMaker(0.0).drops(700, 40)
 
 
 def test_a_budget_of_nothing_makes_nothing(small_segments_too):
