@@ -188,7 +188,7 @@ def _for_each_part(n_queries: int, score: Callable[[int], None], n_threads: int 
 
 
 def _ordered(
-    found: engine.Nearest, scores: NDArray[np.float32], width: int, measure: str, stats: dict[str, Any]
+    found: engine.Nearest, scores: NDArray[np.float32], width: int, measure: str, stats: Callable[[], dict[str, Any]]
 ) -> Neighbours:
     order = np.empty((len(scores), width), np.int64)
     for query in range(len(scores)):
@@ -197,8 +197,13 @@ def _ordered(
     return Neighbours(found.ids[take], scores[take], found.distances[take], measure, stats)
 
 
-def _stats(snapshot: Snapshot, found: engine.Nearest | engine.Within) -> dict[str, Any]:
-    return {"version": snapshot.version, "n_segments": len(snapshot.segments), **found.stats}
+def _stats(snapshot: Snapshot, found: engine.Nearest | engine.Within) -> Callable[[], dict[str, Any]]:
+    """Give what makes the statistics when they are asked for; it keeps neither files nor arrays."""
+    return partial(_statistics, snapshot.version, len(snapshot.segments), found.reports)
+
+
+def _statistics(version: int, n_segments: int, reports: engine.Reports) -> dict[str, Any]:
+    return {"version": version, "n_segments": n_segments, **engine.stats_of(reports)}
 
 
 def _whole(name: str, value: Any) -> int:

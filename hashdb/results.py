@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -26,15 +27,18 @@ class Neighbours:
         Hamming distances in bits, whatever ``distances`` holds.
     measure : str
         ``hamming``, ``l2``, ``cosine``, ``ip`` or ``asymmetric``.
-    stats : dict
-        What the search did: path taken, segments, codes compared.
     """
 
     ids: Ids
     distances: NDArray[Any]
     code_distances: NDArray[np.int32]
     measure: str = "hamming"
-    stats: dict[str, Any] = field(default_factory=dict)
+    _reported: Callable[[], dict[str, Any]] = field(default=dict, repr=False)
+
+    @cached_property
+    def stats(self) -> dict[str, Any]:
+        """What the search did: path taken, segments, codes compared."""
+        return self._reported()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -60,8 +64,6 @@ class RadiusNeighbours:
         int64, or fixed-width unicode where the index has string ids.
     distances : ndarray of int32, shape (lims[-1],)
         Hamming distances in bits.
-    stats : dict
-        What the search did.
 
     Notes
     -----
@@ -71,7 +73,12 @@ class RadiusNeighbours:
     lims: NDArray[np.int64]
     ids: Ids
     distances: NDArray[np.int32]
-    stats: dict[str, Any] = field(default_factory=dict)
+    _reported: Callable[[], dict[str, Any]] = field(default=dict, repr=False)
+
+    @cached_property
+    def stats(self) -> dict[str, Any]:
+        """What the search did."""
+        return self._reported()
 
     def __len__(self) -> int:
         return len(self.lims) - 1

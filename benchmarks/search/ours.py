@@ -10,6 +10,7 @@ import inspect
 import os
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,7 @@ def with_ids(found: Any) -> tuple[Array, Array, Array]:
     return np.arange(n_queries + 1) * width, found.ids.reshape(-1), found.distances.reshape(-1)
 
 
+@cache
 def _forced(way: str) -> dict[str, str]:
     """Give the keyword that forces a way; an engine without one has nothing but the scan."""
     return {"path": way} if "path" in inspect.signature(engine.knn).parameters else {}

@@ -23,6 +23,7 @@ _STATE_BYTES = 1 << 25  # of what a task keeps
 _APART = 4  # rows of states that keep those of two threads apart
 _ROOM = 1 << 12  # rows that a radius search keeps at first before they are put away
 _NONE_DELETED = read_only(np.zeros(0, np.uint64))
+_NONE = np.zeros(0, np.int64)
 _NO_KEY = np.uint64(2**64 - 1)
 _ROW = np.uint64(2**32 - 1)
 _DISTANCE = np.int32(2**13 - 1)  # above it stands the query
@@ -33,23 +34,24 @@ class Outcome(NamedTuple):
 
     Attributes
     ----------
-    finished : ndarray of bool, shape (n_queries,)
-        Queries whose answer is proven; the others are left to the scan.
+    left : ndarray of int64
+        Queries whose answer is not proven: they are left to the scan.
     limits : ndarray of int64, shape (n_queries,)
         Only rows nearer than that can be among the answer, of k-NN.
     damaged : bool
-        Whether a table turned out to be damaged; nothing is finished then.
-    n_probes, n_candidates : ndarray of int64, shape (n_queries,)
-    substring_radius : ndarray of int64, shape (n_queries,)
-        Largest distance from the query's substring that was looked at.
+        Whether a table turned out to be damaged; all queries are left then.
+    n_probes, n_candidates : int
+        Of all queries together.
+    substring_radius : int
+        Largest distance from a query's substring that was looked at; -1 for none.
     """
 
-    finished: NDArray[np.bool_]
+    left: NDArray[np.int64]
     limits: NDArray[np.int64]
     damaged: bool
-    n_probes: NDArray[np.int64]
-    n_candidates: NDArray[np.int64]
-    substring_radius: NDArray[np.int64]
+    n_probes: int
+    n_candidates: int
+    substring_radius: int
 
 
 class _Search(NamedTuple):
@@ -85,6 +87,7 @@ def knn(
     limits: NDArray[np.int64],
     budget: float,
     n_threads: int,
+    n_sharing: int = 1,
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64], Outcome]:
     """Find the k nearest rows of each query.
 
@@ -100,6 +103,8 @@ def knn(
     budget : float
         Estimated nanoseconds after which a thread gives a query up; infinite: never.
     n_threads : int
+    n_sharing : int
+        Threads that share a single query, as the planner says.
 
     Returns
     -------
@@ -108,8 +113,10 @@ def knn(
     outcome : Outcome
     """
     search = _Search.of(tables, blocks, deleted, budget)
-    if len(queries) == 1 and n_threads > 1 and tables.stages[tables.likely_distance(k)] > costs.ALONE:
-        parts = [_nearest_of_one(search, queries, k, limits, n_threads)]
+    if n_sharing > 1:
+        parts = [_nearest_of_one(search, queries, k, limits, n_sharing)]
+    elif len(queries) == 1:
+        parts = [_nearest(search, queries, k, limits)]
     else:
         step = max(1, min(_QUERIES, -(-len(queries) // n_threads), _STATE_BYTES // (16 * k + 4 * tables.n_bits)))
         parts = threads.run(
@@ -119,11 +126,13 @@ def knn(
             ],
             n_threads,
         )
-    keys, states = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    near = keys != _NO_KEY
-    rows = np.where(near, (keys & _ROW).astype(np.int64), -1)
-    distances = np.where(near, keys >> np.uint64(32), np.uint64(tables.n_bits + 1)).astype(np.int32)
-    return rows, distances, near.sum(axis=1), _outcome(states)
+    keys, states = parts[0] if len(parts) == 1 else map(np.concatenate, zip(*parts, strict=True))
+    rows, distances = (keys & _ROW).astype(np.int64), (keys >> np.uint64(32)).astype(np.int32)
+    if keys[:, -1].max(initial=0) < _NO_KEY:
+        return rows, distances, np.full(len(keys), k), _outcome(states)
+    none = keys == _NO_KEY
+    rows[none], distances[none] = -1, tables.n_bits + 1
+    return rows, distances, k - none.sum(axis=1), _outcome(states)
 
 
 def radius(
@@ -135,6 +144,7 @@ def radius(
     deleted: Codes | None,
     budget: float,
     n_threads: int,
+    n_sharing: int = 1,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32], Outcome]:
     """Find every row within the radius of each query; arguments as in :func:`knn`.
 
@@ -145,10 +155,14 @@ def radius(
     outcome : Outcome
     """
     search = _Search.of(tables, blocks, deleted, budget)
-    step = max(1, min(_QUERIES, -(-len(queries) // n_threads)))
-    tasks = [partial(_within, search, queries[first : first + step], radius) for first in range(0, len(queries), step)]
-    parts = threads.run(tasks, n_threads)
-    keys, counts, states = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    if n_sharing > 1:
+        parts = [_within_of_one(search, queries, radius, n_sharing)]
+    else:
+        step = max(1, min(_QUERIES, -(-len(queries) // n_threads)))
+        starts = range(0, len(queries), step)
+        tasks = [partial(_within, search, queries[first : first + step], radius) for first in starts]
+        parts = threads.run(tasks, n_threads)
+    keys, counts, states = parts[0] if len(parts) == 1 else map(np.concatenate, zip(*parts, strict=True))
     lims = np.zeros(len(queries) + 1, np.int64)
     np.cumsum(counts, out=lims[1:])
     distances = (keys >> np.uint64(32)).astype(np.int32) & _DISTANCE
@@ -195,12 +209,14 @@ class _Nearest:
         nearest.search_nearest(self.search.segment, forecast, self.query_keys, self.queries, part, n_parts, lists)
 
 
-def _padded(lists: nearest.Lists) -> NDArray[np.uint64]:
-    """Give the keys, with the largest key where nothing is kept."""
-    beyond = np.arange(lists.keys.shape[1]) >= lists.states[:, probing.N_KEPT, None]
+def _smallest(lists: nearest.Lists, k: int) -> NDArray[np.uint64]:
+    """Give the k smallest keys of each query in ascending order, with the largest of all where there are fewer."""
+    n_kept = lists.states[:, probing.N_KEPT]
+    if len(n_kept) == 1 and k <= n_kept[0]:
+        return np.sort(lists.keys[:, : n_kept[0]])[:, :k]
     keys: NDArray[np.uint64] = lists.keys
-    keys[beyond] = _NO_KEY
-    return keys
+    keys[np.arange(keys.shape[1]) >= n_kept[:, None]] = _NO_KEY
+    return np.sort(keys)[:, :k]
 
 
 def _nearest(
@@ -211,7 +227,7 @@ def _nearest(
     one = _Nearest(search, queries, k, limits, 1)
     lists = one.lists()
     one.go_on(lists)
-    return np.sort(_padded(lists), axis=1)[:, :k], lists.states
+    return _smallest(lists, k), lists.states
 
 
 def _nearest_of_one(
@@ -221,7 +237,7 @@ def _nearest_of_one(
     one = _Nearest(search, query, k, limits, n_threads)
     parts = [one.lists() for _ in range(n_threads)]
     threads.run([partial(one.go_on, lists, part, n_threads) for part, lists in enumerate(parts)], n_threads)
-    keys = np.sort(np.concatenate([_padded(lists) for lists in parts], axis=1), axis=1)[:, :k]
+    keys = np.sort(np.concatenate([_smallest(lists, k) for lists in parts], axis=1))[:, :k]
     return keys, _joined(np.stack([lists.states for lists in parts]))
 
 
@@ -234,8 +250,17 @@ def _joined(states: NDArray[np.int64]) -> NDArray[np.int64]:
     return joined
 
 
+def _within_of_one(
+    search: _Search, query: Codes, radius: int, n_threads: int
+) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]:
+    """Give what :func:`_within` gives of a single query, whose stages several threads share."""
+    tasks = [partial(_within, search, query, radius, part, n_threads) for part in range(n_threads)]
+    keys, counts, states = zip(*threads.run(tasks, n_threads), strict=True)
+    return np.sort(np.concatenate(keys)), np.sum(counts, axis=0), _joined(np.stack(states))
+
+
 def _within(
-    search: _Search, queries: Codes, radius: int
+    search: _Search, queries: Codes, radius: int, part: int = 0, n_parts: int = 1
 ) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]:
     """Give the keys of all that is within the radius, ordered, their number for each query, and the states."""
     tables = search.tables
@@ -248,7 +273,7 @@ def _within(
     while first < len(queries):
         threads.checkpoint()
         first, n_kept = within.search_within(
-            search.segment, keys, queries, radius, search.costs(), first, states, room, ring, noted
+            search.segment, keys, queries, radius, search.costs(), first, part, n_parts, states, room, ring, noted
         )
         if n_kept:
             parts.append(room[:n_kept].copy())
@@ -260,13 +285,18 @@ def _within(
 
 
 def _outcome(states: NDArray[np.int64]) -> Outcome:
-    status = states[:, probing.STATUS]
-    damaged = bool((status == probing.DAMAGED).any())
+    worst = states.max(axis=0, initial=-1).tolist()
+    total = states.sum(axis=0).tolist()
+    damaged = worst[probing.STATUS] == probing.DAMAGED
+    if worst[probing.STATUS] <= probing.DONE:
+        left = _NONE
+    else:
+        left = np.arange(len(states)) if damaged else np.flatnonzero(states[:, probing.STATUS] != probing.DONE)
     return Outcome(
-        finished=np.full(len(states), False) if damaged else status == probing.DONE,
+        left=left,
         limits=states[:, probing.LIMIT],
         damaged=damaged,
-        n_probes=states[:, probing.N_PROBES],
-        n_candidates=states[:, probing.N_CANDIDATES],
-        substring_radius=states[:, probing.REACHED],
+        n_probes=total[probing.N_PROBES],
+        n_candidates=total[probing.N_CANDIDATES],
+        substring_radius=worst[probing.REACHED],
     )

@@ -7,7 +7,8 @@ only the lists of several segments have to be merged by id.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from hashdb.search.scan import Lists
 from hashdb.search.segment_search import Report, Searchable
 
 Codes = NDArray[np.uint64]
+Reports = Sequence[tuple[int, Report]]
 _QUERIES_AT_ONCE = 1024
 _BYTES_AT_ONCE = 1 << 27  # of the lists held while several segments are merged, unless one query needs more
 _BYTES_A_ROW = 48  # of such a list, with what merging makes of it
@@ -34,15 +36,20 @@ class Nearest:
     segments : ndarray of int64, shape (n_queries, width)
         Number of the segment that holds the row.
     rows : ndarray of int64, shape (n_queries, width)
-    stats : dict
-        What the search did, see :func:`stats_of`.
+    reports : sequence of (segment's number, Report)
+        Of every part of the batch.
     """
 
     ids: NDArray[Any]
     distances: NDArray[np.int32]
     segments: NDArray[np.int64]
     rows: NDArray[np.int64]
-    stats: dict[str, Any] = field(default_factory=dict)
+    reports: Reports = field(default=(), repr=False)
+
+    @cached_property
+    def stats(self) -> dict[str, Any]:
+        """What the search did, see :func:`stats_of`."""
+        return stats_of(self.reports)
 
 
 @dataclass(frozen=True)
@@ -54,14 +61,18 @@ class Within:
     lims : ndarray of int64, shape (n_queries + 1,)
     ids : ndarray, shape (lims[-1],)
     distances : ndarray of int32, shape (lims[-1],)
-    stats : dict
-        What the search did, see :func:`stats_of`.
+    reports : sequence of (segment's number, Report)
     """
 
     lims: NDArray[np.int64]
     ids: NDArray[Any]
     distances: NDArray[np.int32]
-    stats: dict[str, Any] = field(default_factory=dict)
+    reports: Reports = field(default=(), repr=False)
+
+    @cached_property
+    def stats(self) -> dict[str, Any]:
+        """What the search did, see :func:`stats_of`."""
+        return stats_of(self.reports)
 
 
 def knn(
@@ -98,16 +109,14 @@ def knn(
     live = [number for number, segment in enumerate(segments) if segment.n_alive]
     live.sort(key=lambda number: -segments[number].n_alive)  # large ones first: they set the tightest bound
     if width == 0 or len(queries) == 0:
-        return replace(_nothing(len(queries), width, id_dtype), stats=stats_of([]))
+        return _nothing(len(queries), width, id_dtype)
     search = _Search(segments, n_bits, n_threads, path, [])
     if len(live) == 1:
-        found = search.one(live[0], queries, width)
-    else:
-        held = sum(min(width, segments[number].n_alive) for number in live) * _BYTES_A_ROW
-        step = max(1, min(_QUERIES_AT_ONCE, _BYTES_AT_ONCE // held))
-        parts = [search.many(live, queries[first : first + step], width) for first in range(0, len(queries), step)]
-        found = _concatenated(parts)
-    return replace(found, stats=stats_of(search.reports))
+        return search.one(live[0], queries, width)
+    held = sum(min(width, segments[number].n_alive) for number in live) * _BYTES_A_ROW
+    step = max(1, min(_QUERIES_AT_ONCE, _BYTES_AT_ONCE // held))
+    parts = [search.many(live, queries[first : first + step], width) for first in range(0, len(queries), step)]
+    return _concatenated(parts, search.reports)
 
 
 def radius(
@@ -134,21 +143,20 @@ def radius(
             )
             found.append((lims, segment.ids_at(rows), distances))
             reports.append((number, report))
-    stats = stats_of(reports)
     if len(found) == 1:
-        return Within(*found[0], stats)
+        return Within(*found[0], reports)
     if not found:
-        return Within(np.zeros(len(queries) + 1, np.int64), np.empty(0, id_dtype), np.empty(0, np.int32), stats)
+        return Within(np.zeros(len(queries) + 1, np.int64), np.empty(0, id_dtype), np.empty(0, np.int32))
     owners = np.concatenate([np.repeat(np.arange(len(queries)), np.diff(lims)) for lims, _, _ in found])
     ids = np.concatenate([part for _, part, _ in found])
     distances = np.concatenate([part for _, _, part in found])
     order = np.lexsort((_sortable(ids), distances, owners))
     lims = np.zeros(len(queries) + 1, np.int64)
     np.cumsum(np.bincount(owners, minlength=len(queries)), out=lims[1:])
-    return Within(lims, ids[order], distances[order], stats)
+    return Within(lims, ids[order], distances[order], reports)
 
 
-def stats_of(reports: Sequence[tuple[int, Report]]) -> dict[str, Any]:
+def stats_of(reports: Reports) -> dict[str, Any]:
     """Sum up what the searches of segments did.
 
     Parameters
@@ -179,12 +187,13 @@ def stats_of(reports: Sequence[tuple[int, Report]]) -> dict[str, Any]:
     }
 
 
-def _concatenated(parts: Sequence[Nearest]) -> Nearest:
+def _concatenated(parts: Sequence[Nearest], reports: Reports) -> Nearest:
     return Nearest(
         np.concatenate([part.ids for part in parts]),
         np.concatenate([part.distances for part in parts]),
         np.concatenate([part.segments for part in parts]),
         np.concatenate([part.rows for part in parts]),
+        reports,
     )
 
 
@@ -210,7 +219,7 @@ class _Search:
         lists = self._lists(number, queries, width, None)
         rows = np.ascontiguousarray(lists.rows[:, :width], np.int64)
         ids = self.segments[number].ids_at(rows.reshape(-1)).reshape(rows.shape)
-        return Nearest(ids, lists.distances[:, :width], np.full(rows.shape, number, np.int64), rows)
+        return Nearest(ids, lists.distances[:, :width], np.full(rows.shape, number, np.int64), rows, self.reports)
 
     def many(self, live: list[int], queries: Codes, width: int) -> Nearest:
         """Search several segments, each with the bound that those before it have set."""

@@ -41,6 +41,8 @@ class Plan:
         Estimated nanoseconds for each query; ``buckets`` infinite without tables.
     budget : float
         Nanoseconds after which a thread leaves a query to the scan.
+    n_sharing : int
+        Threads that share the buckets of a single query; else they share the queries.
     """
 
     path: str
@@ -48,6 +50,7 @@ class Plan:
     scan: float
     buckets: float = math.inf
     budget: float = math.inf
+    n_sharing: int = 1
 
 
 def plan_knn(
@@ -69,23 +72,15 @@ def plan_knn(
     scan = costs.scan(n, n_words, n_queries, n_threads, k)
     if tables is None:
         return Plan("scan", why_none, scan)
-    fixed, kept = costs.BUCKETS / max(1, n_queries), costs.KEEP * k
-    first = float(tables.stages[min(len(tables.widths), tables.n_bits) - 1])
-    far = float(tables.stages[tables.likely_distance(k)])
-    # Threads share a single query that is likely to take long, each with a budget of its own, else the queries.
-    share_one = n_queries == 1 and far > costs.ALONE
-    n_at_work = n_threads if share_one else min(n_queries, n_threads)
-    slower = costs.crowded(n_at_work)
-    buckets = fixed + (far + kept) * slower / n_at_work
-    budget = (scan - fixed) * (1 if share_one else n_at_work) / slower - kept
-    if path is not None:
-        return Plan(path, "as told", scan, buckets, _FORCED * scan)
     near = tables.likely_distance(k)
+    first = float(tables.stages[min(len(tables.widths), tables.n_bits) - 1])
+    buckets, budget, n_sharing = _cost(float(tables.stages[near]), costs.KEEP * k, scan, n_queries, n_threads)
+    if path is not None:
+        return Plan(path, "as told", scan, buckets, _FORCED * scan, n_sharing)
     if first >= budget or buckets >= scan:
         return Plan("scan", f"for neighbours as far as is usual here, {near} bits, it costs less", scan, buckets)
-    return Plan(
-        "buckets", f"neighbours as near as is usual here, {near} bits, are in few buckets", scan, buckets, budget
-    )
+    reason = f"neighbours as near as is usual here, {near} bits, are in few buckets"
+    return Plan("buckets", reason, scan, buckets, budget, n_sharing)
 
 
 def plan_radius(
@@ -102,12 +97,24 @@ def plan_radius(
     scan = costs.scan(n, n_words, n_queries, n_threads)
     if tables is None:
         return Plan("scan", why_none, scan)
-    n_at_work = min(n_queries, n_threads)
-    slower = costs.crowded(n_at_work) / n_at_work
-    fixed = costs.BUCKETS / n_queries
-    buckets = fixed + float(tables.stages[min(radius, tables.n_bits)]) * slower
+    within = float(tables.stages[min(radius, tables.n_bits)])
+    buckets, budget, n_sharing = _cost(within, 0.0, scan, n_queries, n_threads)
     if path is not None:
-        return Plan(path, "as told", scan, buckets, _FORCED * scan)
+        return Plan(path, "as told", scan, buckets, _FORCED * scan, n_sharing)
     if buckets >= scan:
         return Plan("scan", "the buckets within the radius cost more", scan, buckets)
-    return Plan("buckets", "those within the radius cost less than the scan", scan, buckets, scan / slower)
+    return Plan("buckets", "those within the radius cost less than the scan", scan, buckets, budget, n_sharing)
+
+
+def _cost(work: float, kept: float, scan: float, n_queries: int, n_threads: int) -> tuple[float, float, int]:
+    """Give what buckets cost for each query, the budget of one, and how many threads share a single one.
+
+    Threads share a single query that is likely to take long, each with a budget of its own, else the queries.
+    """
+    n_queries = max(1, n_queries)
+    fixed = costs.BUCKETS / n_queries
+    n_sharing = n_threads if n_queries == 1 and work > costs.ALONE else 1
+    n_at_work = min(n_queries, n_threads)
+    slower = costs.crowded(max(n_sharing, n_at_work))
+    buckets = fixed + (work + kept) * slower / max(n_sharing, n_at_work)
+    return buckets, (scan - fixed) * n_at_work / slower - kept, n_sharing

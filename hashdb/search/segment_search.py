@@ -154,13 +154,13 @@ def knn(
         limits=limits,
         budget=plan.budget,
         n_threads=opened.n_threads,
+        n_sharing=plan.n_sharing,
     )
-    left = np.flatnonzero(~outcome.finished)
+    left = outcome.left
     if outcome.damaged:
         opened.disable()
-    else:
-        limits = outcome.limits
     if len(left):
+        limits = limits if outcome.damaged else outcome.limits
         # No row at the limit or beyond is of interest, and those at the distance before it are.
         known = (limits[left] - 1).astype(np.int32)
         scanned = scan.knn(opened.blocks, queries[left], k, bound=known, **whole)
@@ -168,8 +168,9 @@ def knn(
         width = scanned.rows.shape[1]
         rows[left, :width], distances[left, :width], counts[left] = scanned
     width = int(counts.max(initial=0))
-    lists = Lists(np.ascontiguousarray(rows[:, :width]), np.ascontiguousarray(distances[:, :width]), counts)
-    return lists, opened.report(plan, outcome, len(left))
+    if width < k:
+        rows, distances = np.ascontiguousarray(rows[:, :width]), np.ascontiguousarray(distances[:, :width])
+    return Lists(rows, distances, counts), opened.report(plan, outcome)
 
 
 def radius(
@@ -207,15 +208,15 @@ def radius(
         deleted=segment.deleted,
         budget=plan.budget,
         n_threads=opened.n_threads,
+        n_sharing=plan.n_sharing,
     )
     if outcome.damaged:
         opened.disable()
-        return *scan.radius(opened.blocks, queries, radius, **whole), opened.report(plan, outcome, len(queries))
-    left = np.flatnonzero(~outcome.finished)
-    if len(left):
-        scanned = scan.radius(opened.blocks, queries[left], radius, **whole)
-        lims, rows, distances = _joined(outcome.finished, (lims, rows, distances), scanned)
-    return lims, rows, distances, opened.report(plan, outcome, len(left))
+        return *scan.radius(opened.blocks, queries, radius, **whole), opened.report(plan, outcome)
+    if len(outcome.left):
+        scanned = scan.radius(opened.blocks, queries[outcome.left], radius, **whole)
+        lims, rows, distances = _joined(outcome.left, (lims, rows, distances), scanned)
+    return lims, rows, distances, opened.report(plan, outcome)
 
 
 class _Opened:
@@ -223,10 +224,10 @@ class _Opened:
 
     def __init__(self, segment: Searchable, n_bits: int, queries: Codes, n_threads: int) -> None:
         self.segment = segment
-        self.blocks = [np.require(block, requirements=("C", "A")) for block in segment.code_blocks if len(block)]
+        self.blocks = [_aligned(block) for block in segment.code_blocks if len(block)]
         self.n = sum(map(len, self.blocks))
         self.n_words = n_words_of(n_bits)
-        self.queries = np.require(queries, requirements=("C", "A"))
+        self.queries = _aligned(queries)
         self.n_queries = len(queries)
         self.n_threads = n_threads
         self.tables: Tables | None = None
@@ -254,7 +255,7 @@ class _Opened:
         if self.stored is not None:
             self.stored.disable("a probe met a row or a place that does not exist")
 
-    def report(self, plan: Plan, outcome: Any = None, n_left: int = 0) -> Report:
+    def report(self, plan: Plan, outcome: Any = None) -> Report:
         """Say what was done."""
         tables = self.none if self.tables is None else f"{len(self.tables.widths)} {self.tables.layout}"
         if outcome is None:
@@ -262,12 +263,12 @@ class _Opened:
         return Report(
             self.n,
             plan,
-            "buckets, then scan" if n_left else "buckets",
+            "buckets, then scan" if len(outcome.left) else "buckets",
             self.n_queries,
-            n_left,
-            int(outcome.n_probes.sum()),
-            int(outcome.n_candidates.sum()),
-            int(outcome.substring_radius.max(initial=-1)),
+            len(outcome.left),
+            outcome.n_probes,
+            outcome.n_candidates,
+            outcome.substring_radius,
             tables,
         )
 
@@ -280,17 +281,23 @@ class _Opened:
             self.why_none = f"its bucket tables cannot be used: {self.segment.tables_problem}"
 
 
+def _aligned(codes: Codes) -> Codes:
+    return codes if codes.flags.c_contiguous and codes.flags.aligned else np.require(codes, requirements=("C", "A"))
+
+
 def _joined(
-    finished: NDArray[np.bool_],
+    left: NDArray[np.int64],
     found: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]],
     scanned: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:
     """Put what two searches found for some queries each into the order of the queries."""
     counts = np.diff(found[0])
-    counts[~finished] = np.diff(scanned[0])
+    counts[left] = np.diff(scanned[0])
     lims = np.zeros(len(counts) + 1, np.int64)
     np.cumsum(counts, out=lims[1:])
-    scans = np.repeat(~finished, counts)
+    is_left = np.zeros(len(counts), np.bool_)
+    is_left[left] = True
+    scans = np.repeat(is_left, counts)
     rows, distances = np.empty(lims[-1], np.int64), np.empty(lims[-1], np.int32)
     for mine, (_, part_rows, part_distances) in ((~scans, found), (scans, scanned)):
         rows[mine], distances[mine] = part_rows, part_distances

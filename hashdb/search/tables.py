@@ -18,6 +18,7 @@ from hashdb.search.substrings import check_substrings, contributions_of, masks_o
 Codes = NDArray[np.uint64]
 SAMPLE_ROWS = 256  # codes that a query is compared with to guess where its neighbours are
 _MET_RADII = 16  # substring radii that a forecast is made for; the last one stands for those that follow
+_KS_KEPT = 64  # values of k whose likely distance is remembered
 _TESTED_MOST = 32  # codes that are tested at once, where buckets hold about as few
 
 
@@ -84,6 +85,7 @@ class Tables:
     stages: NDArray[np.float64]
     near: NDArray[np.float64]
     arrays: list[NDArray[Any]] = field(repr=False)
+    _likely: dict[int, int] = field(default_factory=dict, repr=False)
 
     @property
     def n_words(self) -> int:
@@ -97,6 +99,14 @@ class Tables:
 
     def likely_distance(self, k: int) -> int:
         """Estimate the distance of the k-th neighbour of a query that is like the codes of the segment."""
+        known = self._likely.get(k)
+        if known is None:
+            if len(self._likely) >= _KS_KEPT:
+                self._likely.clear()
+            known = self._likely[k] = self._estimated_distance(k)
+        return known
+
+    def _estimated_distance(self, k: int) -> int:
         if not len(self.near):
             return costs.likely_distance(k, self.n, self.n_bits)
         # The distance grows about as the logarithm of k, beyond what was measured too.

@@ -92,6 +92,8 @@ def run(tasks: Sequence[Callable[[], Result]], n_threads: int | None = None) -> 
     >>> run([lambda: 1, lambda: 2], n_threads=2)
     [1, 2]
     """
+    if len(tasks) == 1:
+        return [tasks[0]()]
     batch = _Batch(tasks)
     n_helpers = min(check_n_threads(n_threads), len(tasks)) - 1
     helpers = [] if getattr(_local, "batch", None) is not None else _start(batch, n_helpers)

@@ -65,6 +65,7 @@ class Unit:
         self.arrays = {name: ArraySpec.from_json(spec, path, name) for name, spec in arrays.items()}
         self.files = self._files(fields)
         self._kept: dict[str, np.ndarray] = {}
+        self._blocks: dict[str, list[np.ndarray]] = {}  # of arrays whose files are all kept
 
     def _files(self, fields: Fields) -> dict[str, FileEntry]:
         expected: dict[str, int | None] = {"zarr.json": None}
@@ -119,11 +120,16 @@ class Unit:
 
     def blocks(self, name: str) -> list[np.ndarray]:
         """Return the rows of an array as one read-only block for each chunk, without padding."""
+        known = self._blocks.get(name)
+        if known is not None:
+            return list(known)
         spec = self.arrays[name]
         result = []
         for chunk, n_rows in spec.chunks():
             data = self._open(f"{name}/{chunk}").view(np.dtype(spec.dtype).newbyteorder("<"))
             result.append(data.reshape(spec.chunk_shape)[:n_rows] if spec.shape else data.reshape(()))
+        if self.mapper.keeps_all:
+            self._blocks[name] = list(result)
         return result
 
     def whole(self, name: str) -> np.ndarray:
@@ -136,6 +142,7 @@ class Unit:
 
     def release(self) -> None:
         """Let go of every file; one that is needed again is opened again."""
+        self._blocks.clear()
         self._kept.clear()
 
     def _open(self, name: str) -> np.ndarray:

@@ -367,6 +367,30 @@ def test_threads_that_share_a_single_query_find_the_same(set_budget, n_threads, 
                     assert report.n_scanned == 0 or budget < FOREVER
 
 
+@pytest.mark.parametrize("budget", [1e3, 1e5, FOREVER])
+@pytest.mark.parametrize("n_threads", [2, 3, 8])
+def test_threads_that_share_the_radius_search_of_a_single_query_find_the_same(
+    set_budget, monkeypatch, n_threads, budget
+):
+    monkeypatch.setattr(costs, "ALONE", 0.0)
+    set_budget(budget)
+    rng = np.random.default_rng(9)
+    codes = random_codes(rng, 3000, 64)
+    codes[1000:1400] = codes[999]
+    for wide in (True, False):
+        segment = Segment(codes, 64, dead=range(0, 3000, 5)).with_tables(4, wide=wide)
+        for query in (codes[999:1000], complement(codes[999:1000], 64), random_codes(rng, 1, 64)):
+            for radius in (0, 3, 5, 9, 16):
+                found, report = segment.radius(query, radius, n_threads=n_threads)
+                assert report.plan.n_sharing == n_threads
+                every = nearest_rows(codes, query, len(codes), segment.dead)
+                assert found == [[pair for pair in every[0] if pair[0] <= radius]]
+                _, once = segment.radius(query, radius, n_threads=1)
+                if budget == FOREVER:
+                    assert (report.n_probes, report.n_candidates) == (once.n_probes, once.n_candidates)
+                    assert report.substring_radius == once.substring_radius
+
+
 @pytest.mark.parametrize("wide", [True, False], ids=["wide", "lean"])
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
 def test_damage_that_one_of_several_threads_meets_is_known_to_all(set_budget, n_threads, wide):

@@ -132,7 +132,8 @@ def test_plans_hold_what_they_say(large, n_queries, n_threads):
         plan = plan_radius(tables, "", LARGE, 1, n_queries, radius, n_threads, None)
         assert plan.path == ("buckets" if plan.buckets < plan.scan else "scan")
         assert plan.path == "scan" or plan.budget > 0
-        assert before < plan.buckets
+        if n_queries >= n_threads:
+            assert before < plan.buckets
         before = plan.buckets
     assert plan_radius(tables, "", LARGE, 1, n_queries, 900, n_threads, None).buckets == before
 

@@ -46,13 +46,13 @@ _u64 = types.uint64
 
 @kernel(
     types.UniTuple(_i64, 2)(
-        SEGMENT, readable(_u64, 2), words(2), _i64, readable(types.float64, 1), _i64,
+        SEGMENT, readable(_u64, 2), words(2), _i64, readable(types.float64, 1), _i64, _i64, _i64,
         writable(_i64, 2), writable(_u64, 1), writable(_i64, 2), writable(_i64, 2),
     )
 )  # fmt: skip
 def search_within(
     segment: Any, query_keys: Array, queries: Array, radius: int, costs: Array, first: int,
-    states: Array, keys: Array, ring: Array, noted: Array,
+    part: int, n_parts: int, states: Array, keys: Array, ring: Array, noted: Array,
 ) -> tuple[int, int]:  # fmt: skip
     """Keep every row within a radius of the queries from ``first`` on, until the room may not do.
 
@@ -66,6 +66,10 @@ def search_within(
         Inclusive.
     costs : float64 (7,)
         As in :class:`hashdb.search.kernels.nearest.Forecast`.
+    first : int
+        Query to begin with.
+    part, n_parts : int
+        Every ``n_parts``-th stage is run, from stage ``part`` on: a code counts in one stage only.
     states : int64 (n_queries, N_STATES)
         Of a query that costs more than its budget nothing is kept.
     keys : uint64 (room,)
@@ -87,7 +91,7 @@ def search_within(
         state[STATUS] = RUNNING
         state[N_PROBES] = state[N_CANDIDATES] = state[SPENT] = 0
         # After stage `radius` every code within the radius has been met, see hashdb.search.kernels.probing.
-        for stage in range(radius + 1):
+        for stage in range(part, radius + 1, n_parts):
             state[RADIUS], state[TABLE] = stage // m, stage % m
             n_kept = _run_stage(
                 segment, query_keys[q, stage % m], query, radius + 1, costs, before, state, keys, n_kept, ring, noted
