@@ -25,7 +25,7 @@ CACHE = 24e6  # bytes that stay there
 SHARED_FROM = 1 << 21  # words compared that are worth a second thread
 QUERIES_AT_ONCE = 256  # that share a reading of the codes
 SCAN_KEEP = 200.0  # for each of the k: more rows are kept for a while
-SCAN = 70_000.0  # of a scan at all: handing out work, merging
+SCAN = 55_000.0  # of a scan at all: handing out work, merging
 
 # Buckets: finding one, and what each code in it costs, which is memory again.
 PROBE = 32.0
@@ -37,8 +37,9 @@ CANDIDATE_LEAN = 4.0  # lean: wherever its row is
 CANDIDATE_LEAN_WORD = 6.0
 KEEP = 200.0  # for each of the k
 FOUND = 80.0  # of a row within a radius: told from others, and put into order
-BUCKETS = 75_000.0  # of a search at all
+BUCKETS = 55_000.0  # of a search at all
 ALONE = 300_000.0  # estimated of a single query: what is not worth a second thread
+WORTH = 0.75  # of the estimate of a scan: k-NN through buckets is to cost less, for it may end in the scan too
 CROWDED = 0.25  # how much slower each becomes for every further thread: their cache misses share the memory
 
 
@@ -63,11 +64,6 @@ def candidates(n_words: int, wide: bool) -> tuple[float, float]:
     """Estimate the time of one of the first codes in a bucket, and of one that follows many, in nanoseconds."""
     each = candidate(n_words, wide)
     return each, each * FOLLOWING if wide else each
-
-
-def is_small(n: int, n_words: int, n_queries: int) -> bool:
-    """Tell whether a scan takes so little time that no bucket can save any."""
-    return scan(n, n_words, n_queries, 1) * n_queries < SCAN + BUCKETS / 4
 
 
 def candidate(n_words: int, wide: bool) -> float:

@@ -3,7 +3,7 @@
 What a k-NN search through buckets will cost is not known before, for it depends on how near the neighbours are. So:
 
 1. A segment without tables, or one that NumPy scans before the kernels are loaded, is scanned. So is one where a query
-   like its own codes would cost more than the scan: how far their neighbours are and how full their buckets is measured
+   like its own codes would cost hardly less than the scan: how far their neighbours are and how full their buckets is measured
    when the tables are made.
 2. Otherwise each query looks into its own buckets. How many neighbours it met there, and how near, tells how far it has
    to go (each code at distance d has been met with a known probability). Where that costs more than the scan, the query
@@ -77,8 +77,8 @@ def plan_knn(
     buckets, budget, n_sharing = _cost(float(tables.stages[near]), costs.KEEP * k, scan, n_queries, n_threads)
     if path is not None:
         return Plan(path, "as told", scan, buckets, _FORCED * scan, n_sharing)
-    if first >= budget or buckets >= scan:
-        return Plan("scan", f"for neighbours as far as is usual here, {near} bits, it costs less", scan, buckets)
+    if first >= budget or buckets >= costs.WORTH * scan:
+        return Plan("scan", f"for neighbours as far as is usual here, {near} bits, buckets gain little", scan, buckets)
     reason = f"neighbours as near as is usual here, {near} bits, are in few buckets"
     return Plan("buckets", reason, scan, buckets, budget, n_sharing)
 

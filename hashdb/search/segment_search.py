@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hashdb.codes import check_codes, n_words_of
 from hashdb.errors import ArgumentError
-from hashdb.search import costs, scan, threads
+from hashdb.search import scan, threads
 from hashdb.search.planner import PATHS, Plan, plan_knn, plan_radius
 from hashdb.search.scan import Lists
 from hashdb.search.tables import StoredTables, Tables, prepare
@@ -244,8 +244,6 @@ class _Opened:
         opened = cls(segment, n_bits, queries, threads.check_n_threads(n_threads))
         if path is None and scan.needs_no_kernels(opened.n, queries):
             opened.why_none = "it is done before the kernels would be loaded"
-        elif path is None and costs.is_small(opened.n, opened.n_words, len(queries)):
-            opened.why_none = "it is done before tables would be opened"
         elif opened.n and len(queries) and path != "scan":
             opened._find_tables(n_bits)
         return opened

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-from hashdb.search import costs, kernel_scan, scan, segment_search
+from hashdb.search import kernel_scan, scan, segment_search
 from hashdb.search.layouts import Layout
 from hashdb.search.table_making import make_tables
 
@@ -60,12 +60,6 @@ def kernels_always(monkeypatch):
     monkeypatch.setattr(scan, "NUMPY_BUDGET", -1)
     monkeypatch.setattr(kernel_scan, "_TASK_WORK", 1)
     monkeypatch.setattr(kernel_scan, "_CALL_WORK", 1 << 10)
-
-
-@pytest.fixture
-def tables_always(kernels_always, monkeypatch):
-    """Let the planner see the tables of even the smallest segment."""
-    monkeypatch.setattr(costs, "is_small", lambda *arguments: False)
 
 
 @pytest.fixture

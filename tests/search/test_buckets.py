@@ -17,7 +17,7 @@ from hashdb.search import costs, engine
 
 from .conftest import PROPERTY, Segment, StoredTables, as_integers, nearest_rows, oracle_lists, random_codes
 
-pytestmark = pytest.mark.usefixtures("tables_always")
+pytestmark = pytest.mark.usefixtures("kernels_always")
 
 FOREVER = math.inf
 HASH_FACTOR = 0x9E3779B97F4A7C15  # docs/format.md, section 7

@@ -201,7 +201,7 @@ def test_a_batch_is_left_to_the_scan_in_part(set_budget, mixed):
     n_threads=st.integers(1, 2),
 )
 @example(factors={"SCAN": 1e4}, n_queries=30, k=20, n_threads=2)
-def test_no_costs_change_an_answer(tables_always, mixed, factors, n_queries, k, n_threads):
+def test_no_costs_change_an_answer(kernels_always, mixed, factors, n_queries, k, n_threads):
     segment, queries, oracle = mixed
     stored = segment.stored
     with pytest.MonkeyPatch.context() as patch:
