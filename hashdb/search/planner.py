@@ -3,8 +3,8 @@
 What a k-NN search through buckets will cost is not known before, for it depends on how near the neighbours are. So:
 
 1. A segment without tables, or one that NumPy scans before the kernels are loaded, is scanned. So is one where a query
-   like its own codes would cost hardly less than the scan: how far their neighbours are and how full their buckets is measured
-   when the tables are made.
+   like its own codes would cost hardly less than the scan: how far their neighbours are and how full their buckets is
+   measured when the tables are made.
 2. Otherwise each query looks into its own buckets. How many neighbours it met there, and how near, tells how far it has
    to go (each code at distance d has been met with a known probability). Where that costs more than the scan, the query
    is left to the scan at once, together with all others of the batch that are; before each further radius likewise.
