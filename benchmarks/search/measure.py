@@ -87,8 +87,8 @@ def cell(
                 runs.append(_probed(one, way, question, n_threads, pace * one.pace))
     hopeless |= {f"{run.label} {question.kind}" for run in runs if run.one > _HOPELESS and run.way != "scan"}
     _equalise(runs)
-    for _ in range(REPEATS):
-        for run in runs:
+    for repeat in range(REPEATS):
+        for run in _rotated(runs, repeat):
             if run.one <= _PATIENCE * pace * run.contender.pace or not run.seconds:
                 run.ask(question, n_threads)
                 run.seconds.append(run.last)
@@ -127,6 +127,14 @@ def _probed(contender: Contender, way: str, question: Question, n_threads: int, 
         most = max(1, min(most, _FOUND_AT_MOST * run.n // max(1, found)))
     run.n = min(run.n, most)
     return run
+
+
+def _rotated(runs: Sequence[_Run], repeat: int) -> list[_Run]:
+    """Let another way of each contender begin at every repeat, for the first of them wakes the process."""
+    by_contender: dict[int, list[_Run]] = {}
+    for run in runs:
+        by_contender.setdefault(id(run.contender), []).append(run)
+    return [run for mine in by_contender.values() for run in mine[repeat % len(mine) :] + mine[: repeat % len(mine)]]
 
 
 def _equalise(runs: Sequence[_Run]) -> None:

@@ -161,9 +161,11 @@ class Host:
         """Ask ``counts[way]`` queries one at a time; give each one's median seconds over the repeats, ways in turns."""
         call, value = self._call(question), question.value
         seconds: dict[str, list[list[float]]] = {way: [[] for _ in range(n)] for way, n in counts.items()}
-        for _ in range(repeats):
-            for way, times in seconds.items():
-                for number, kept in enumerate(times):
+        ways = list(seconds)
+        for repeat in range(repeats):
+            first = repeat % len(ways)  # the first of them wakes the process
+            for way in ways[first:] + ways[:first]:
+                for number, kept in enumerate(seconds[way]):
                     query = self._queries[number : number + 1]
                     start = time.perf_counter()
                     call(way, query, value, n_threads)

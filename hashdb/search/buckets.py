@@ -22,6 +22,7 @@ _QUERIES = 64  # of a task
 _STATE_BYTES = 1 << 25  # of what a task keeps
 _APART = 4  # rows of states that keep those of two threads apart
 _ROOM = 1 << 12  # rows that a radius search keeps at first before they are put away
+_SORTED_AT_ONCE = 1 << 12  # rows found up to which those of all queries are sorted together
 _NONE_DELETED = read_only(np.zeros(0, np.uint64))
 _NONE = np.zeros(0, np.int64)
 _NO_KEY = np.uint64(2**64 - 1)
@@ -162,11 +163,10 @@ def radius(
         starts = range(0, len(queries), step)
         tasks = [partial(_within, search, queries[first : first + step], radius) for first in starts]
         parts = threads.run(tasks, n_threads)
-    keys, counts, states = parts[0] if len(parts) == 1 else map(np.concatenate, zip(*parts, strict=True))
+    rows, distances, counts, states = parts[0] if len(parts) == 1 else map(np.concatenate, zip(*parts, strict=True))
     lims = np.zeros(len(queries) + 1, np.int64)
     np.cumsum(counts, out=lims[1:])
-    distances = (keys >> np.uint64(32)).astype(np.int32) & _DISTANCE
-    return lims, (keys & _ROW).astype(np.int64), distances, _outcome(states)
+    return lims, rows, distances, _outcome(states)
 
 
 class _Nearest:
@@ -250,38 +250,66 @@ def _joined(states: NDArray[np.int64]) -> NDArray[np.int64]:
     return joined
 
 
-def _within_of_one(
-    search: _Search, query: Codes, radius: int, n_threads: int
-) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]:
-    """Give what :func:`_within` gives of a single query, whose stages several threads share."""
-    tasks = [partial(_within, search, query, radius, part, n_threads) for part in range(n_threads)]
-    keys, counts, states = zip(*threads.run(tasks, n_threads), strict=True)
-    return np.sort(np.concatenate(keys)), np.sum(counts, axis=0), _joined(np.stack(states))
+class _Found(NamedTuple):
+    """Rows within a radius of some queries, ordered by (query, distance, row), the number of each query, the states."""
+
+    rows: NDArray[np.int64]
+    distances: NDArray[np.int32]
+    counts: NDArray[np.int64]
+    states: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, keys: NDArray[np.uint64], counts: NDArray[np.int64], states: NDArray[np.int64]) -> _Found:
+        """Order keys that stand in the order of their queries, and take them apart."""
+        ends = np.cumsum(counts)
+        if len(keys) < _SORTED_AT_ONCE:
+            keys.sort()
+        else:
+            for start, end in zip((ends - counts).tolist(), ends.tolist(), strict=True):
+                keys[start:end].sort()
+        distances = (keys >> np.uint64(32)).astype(np.int32)
+        distances &= _DISTANCE
+        keys &= _ROW
+        return cls(keys.view(np.int64), distances, counts, states)
 
 
-def _within(
+def _within_of_one(search: _Search, query: Codes, radius: int, n_threads: int) -> _Found:
+    """Find what :func:`_within` finds for a single query, whose stages several threads share."""
+    tasks = [partial(_keys_within, search, query, radius, part, n_threads) for part in range(n_threads)]
+    keys, counts, every = zip(*threads.run(tasks, n_threads), strict=True)
+    states = _joined(np.stack(every))
+    if states[0, probing.STATUS] != probing.DONE:  # one of them gave it up: what the others found is not all
+        return _Found.of(np.empty(0, np.uint64), np.zeros(1, np.int64), states)
+    return _Found.of(np.concatenate(keys), np.sum(counts, axis=0), states)
+
+
+def _within(search: _Search, queries: Codes, radius: int) -> _Found:
+    """Find all that is within the radius of some queries."""
+    return _Found.of(*_keys_within(search, queries, radius))
+
+
+def _keys_within(
     search: _Search, queries: Codes, radius: int, part: int = 0, n_parts: int = 1
 ) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]:
-    """Give the keys of all that is within the radius, ordered, their number for each query, and the states."""
+    """Give the keys of all that is within the radius, by query, their number for each query, and the states."""
     tables = search.tables
     states = np.zeros((len(queries), probing.N_STATES), np.int64)
     ring, noted = np.empty((3, probing.RING), np.int64), np.empty((2, probing.NOTED), np.int64)
-    keys = tables.cut(queries)
+    substrings, costs_of_all = tables.cut(queries), search.costs()
     room = np.empty(_ROOM, np.uint64)
     parts: list[NDArray[np.uint64]] = []
     first = 0
     while first < len(queries):
         threads.checkpoint()
         first, n_kept = within.search_within(
-            search.segment, keys, queries, radius, search.costs(), first, part, n_parts, states, room, ring, noted
+            search.segment, substrings, queries, radius, costs_of_all, first, part, n_parts, states, room, ring, noted
         )
         if n_kept:
-            parts.append(room[:n_kept].copy())
+            parts.append(room[:n_kept].copy() if first < len(queries) else room[:n_kept])
         if first < len(queries):
             room = np.empty(4 * len(room), np.uint64)  # for the query that it did not do for, and those that follow
-    found = np.sort(np.concatenate([np.empty(0, np.uint64), *parts]))
-    counts = np.bincount((found >> np.uint64(within.QUERY_SHIFT)).astype(np.int64), minlength=len(queries))
-    return found, counts, states
+    keys = parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.uint64), *parts])
+    return keys, states[:, probing.N_KEPT].copy(), states
 
 
 def _outcome(states: NDArray[np.int64]) -> Outcome:

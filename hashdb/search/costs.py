@@ -39,7 +39,7 @@ KEEP = 200.0  # for each of the k
 FOUND = 80.0  # of a row within a radius: told from others, and put into order
 BUCKETS = 55_000.0  # of a search at all
 ALONE = 300_000.0  # estimated of a single query: what is not worth a second thread
-WORTH = 0.75  # of the estimate of a scan: k-NN through buckets is to cost less, for it may end in the scan too
+RISK = 20_000.0  # of k-NN through buckets: it may end in the scan, and has cost about a third of a call by then
 CROWDED = 0.25  # how much slower each becomes for every further thread: their cache misses share the memory
 
 

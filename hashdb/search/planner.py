@@ -10,7 +10,8 @@ What a k-NN search through buckets will cost is not known before, for it depends
    is left to the scan at once, together with all others of the batch that are; before each further radius likewise.
 3. A query that has cost as much as the scan is left to it whatever is expected. So a wrong guess costs no more than
    twice the scan.
-4. What a radius search looks into is known before, so it is chosen by the cost, and bounded as under 3.
+4. What a radius search looks into is known before, so it is chosen by the cost. Where the buckets turn out to be fuller
+   than is usual, a query is left to the scan when it has cost half as much.
 
 The scan then begins with the bound that the buckets have found. Both give the same answer.
 """
@@ -77,7 +78,7 @@ def plan_knn(
     buckets, budget, n_sharing = _cost(float(tables.stages[near]), costs.KEEP * k, scan, n_queries, n_threads)
     if path is not None:
         return Plan(path, "as told", scan, buckets, _FORCED * scan, n_sharing)
-    if first >= budget or buckets >= costs.WORTH * scan:
+    if first >= budget or buckets + costs.RISK / max(1, n_queries) >= scan:
         return Plan("scan", f"for neighbours as far as is usual here, {near} bits, buckets gain little", scan, buckets)
     reason = f"neighbours as near as is usual here, {near} bits, are in few buckets"
     return Plan("buckets", reason, scan, buckets, budget, n_sharing)
@@ -103,6 +104,8 @@ def plan_radius(
         return Plan(path, "as told", scan, buckets, _FORCED * scan, n_sharing)
     if buckets >= scan:
         return Plan("scan", "the buckets within the radius cost more", scan, buckets)
+    # Either the buckets are as full as is usual, or so full that the scan is better soon than late.
+    budget = min(budget, max(budget / 2, 1.5 * within))
     return Plan("buckets", "those within the radius cost less than the scan", scan, buckets, budget, n_sharing)
 
 

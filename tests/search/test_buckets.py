@@ -367,7 +367,7 @@ def test_threads_that_share_a_single_query_find_the_same(set_budget, n_threads, 
                     assert report.n_scanned == 0 or budget < FOREVER
 
 
-@pytest.mark.parametrize("budget", [1e3, 1e5, FOREVER])
+@pytest.mark.parametrize("budget", [1e3, 1e4, 2e4, 4e4, 1e5, FOREVER])
 @pytest.mark.parametrize("n_threads", [2, 3, 8])
 def test_threads_that_share_the_radius_search_of_a_single_query_find_the_same(
     set_budget, monkeypatch, n_threads, budget

@@ -17,6 +17,7 @@ from hashdb.search.kernels.probing import (
     FOUND_COST,
     FULL,
     N_CANDIDATES,
+    N_KEPT,
     N_PROBES,
     OVER_BUDGET,
     RADIUS,
@@ -102,6 +103,7 @@ def search_within(
             return q, before
         if state[STATUS] == RUNNING:
             state[STATUS] = DONE
+            state[N_KEPT] = n_kept - before
             for i in range(before, n_kept):
                 keys[i] |= types.uint64(q) << types.uint64(QUERY_SHIFT)
         else:
