@@ -64,7 +64,7 @@ def describe_plugins() -> tuple[list[dict[str, Any]], dict[str, str]]:
             broken[name] = str(found)
         else:
             described.append(_describe(found))
-    described.sort(key=lambda entry: (_KINDS.index(entry["kind"]), entry["name"]))
+    described.sort(key=lambda entry: (GROUPS.index(entry["group"]), entry["name"]))
     return described, broken
 
 
@@ -79,7 +79,7 @@ def describe_plugin(name: str) -> dict[str, Any]:
     return _describe(registry.get(name))
 
 
-_KINDS = ("method", "quantiser", "encoder")
+GROUPS = ("unsupervised", "supervised", "cross-modal", "quantisers", "encoders")
 
 
 def _describe(plugin: Any) -> dict[str, Any]:
@@ -88,6 +88,7 @@ def _describe(plugin: Any) -> dict[str, Any]:
         "name": info.name,
         "title": info.title,
         "kind": info.kind,
+        "group": _group(info),
         "paper": f"{info.paper} ({info.year})" if info.year else info.paper,
         "supervision": info.supervision,
         "input": info.input,
@@ -98,6 +99,14 @@ def _describe(plugin: Any) -> dict[str, Any]:
         "default_train": info.default_train,
         "params": [_describe_param(param) for param in info.params],
     }
+
+
+def _group(info: MethodInfo) -> str:
+    if info.kind != "method":
+        return f"{info.kind}s"
+    if info.is_paired:
+        return "cross-modal"
+    return "supervised" if info.takes_labels else "unsupervised"
 
 
 def _describe_param(param: Param) -> dict[str, Any]:

@@ -31,3 +31,13 @@ def vectors() -> np.ndarray:
 def path(tmp_path: Path) -> Path:
     """Where a test puts its index."""
     return tmp_path / "a.hashdb"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what takes minutes, unless ``-m`` says otherwise or a test is asked for by its name."""
+    if config.getoption("-m") or any("::" in argument for argument in config.args):
+        return
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    items[:] = [item for item in items if item not in slow]
+    if slow:
+        config.hook.pytest_deselected(items=slow)

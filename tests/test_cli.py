@@ -137,10 +137,14 @@ def test_like_takes_the_model_of_another_index(built: Run) -> None:
 
 def test_methods_lists_and_describes(run: Run) -> None:
     listed = run("methods")
-    assert listed.out.splitlines()[0].split() == ["name", "kind", "paper", "supervision", "distribution", "version"]
-    assert {"codes", "lsh", "pcah", "itq", "itq-cca", "cvh", "sbq", "dbq"} <= {
-        line.split()[0] for line in listed.out.splitlines()
-    }
+    groups = {part.splitlines()[0].split()[0]: part.splitlines()[1:] for part in listed.out.split("\n\n")[:-1]}
+    assert list(groups) == [group for group in GROUPS if group in groups]
+    named = {group: {line.split()[0] for line in lines} for group, lines in groups.items()}
+    assert {"codes", "lsh", "pcah", "itq"} <= named["unsupervised"]
+    assert "itq-cca" in named["supervised"]
+    assert "cvh" in named["cross-modal"]
+    assert {"sbq", "dbq"} <= named["quantisers"]
+    assert all(len(line.split(maxsplit=1)) == 2 for lines in groups.values() for line in lines), "each says when"
     shown = run("methods", "itq").out
     assert "iterations" in shown
     assert "50" in shown

@@ -55,6 +55,13 @@ def test_the_command_line_page_is_the_help() -> None:
     assert (ROOT / "docs/cli.md").read_text(encoding="utf-8") == made, "run: python docs/make_cli_page.py"
 
 
+def test_the_pages_of_the_methods_are_what_they_say_of_themselves() -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "docs/make_method_pages.py"), "--check"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_methods_table_of_the_readme_names_every_built_in() -> None:
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     section = project.split("[project.entry-points.hashdb]")[1].split("\n\n")[0]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import click
@@ -17,9 +19,9 @@ from hashdb.progress import Progress
 @click.argument("name", required=False)
 @json_option
 def methods(name: str | None, as_json: bool) -> None:
-    """List the installed methods, or describe NAME.
+    """List the installed methods by group, or describe NAME.
 
-    A description shows every param with its type, default, range and help.
+    A description shows the paper, and every param with its type, default, range and help.
     """
     from hashdb.describing import describe_plugin, describe_plugins
 
@@ -34,8 +36,7 @@ def methods(name: str | None, as_json: bool) -> None:
     if as_json:
         say_json(listed + [{"name": one, "error": why} for one, why in broken.items()])
     else:
-        head = ["name", "kind", "paper", "supervision", "distribution", "version"]
-        say(table(head, [[entry[key] for key in head] for entry in listed]))
+        _show_all(listed)
     for one, why in broken.items():
         note(f"note: {one} cannot be used: {why}")
 
@@ -59,6 +60,26 @@ def warmup(as_json: bool) -> None:
 
 def _staged(progress: Progress, done: int, total: int, name: str) -> None:
     progress("compiling", done, total)
+
+
+def _show_all(listed: list[dict[str, Any]]) -> None:
+    width = max((len(entry["name"]) for entry in listed), default=0)
+    for group, entries in groupby(listed, itemgetter("group")):
+        say(f"{group} ({_NEEDS[group]})")
+        for entry in entries:
+            origin = "" if entry["distribution"] == "hashdb" else f" [{entry['distribution']} {entry['version']}]"
+            say(f"  {entry['name']:<{width}}  {entry['when'] or entry['title']}{origin}")
+        say()
+    say("hashdb methods NAME shows a paper and the params")
+
+
+_NEEDS = {
+    "unsupervised": "learn from vectors alone",
+    "supervised": "learn from --labels, or can",
+    "cross-modal": "learn from paired modalities",
+    "quantisers": "--quantiser, on top of a method with projections",
+    "encoders": "turn images or texts into vectors",
+}
 
 
 def _show_one(described: dict[str, Any]) -> None:

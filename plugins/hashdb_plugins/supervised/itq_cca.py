@@ -31,9 +31,9 @@ from typing import Any
 import numpy as np
 
 from hashdb import MethodInfo, Param, hookimpl
-from hashdb.errors import ArgumentError
 from hashdb_plugins import _linear
 from hashdb_plugins._canonical import canonical_directions
+from hashdb_plugins._labels import labelled
 from hashdb_plugins._rotation import rotate
 
 _MAX_CLASSES = 10_000
@@ -78,7 +78,8 @@ def fit(
     """Find the canonical directions, then the rotation."""
     n_dim = vectors.shape[1]
     _linear.require_directions("itq-cca", n_bits, n_dim)
-    vectors, indicators, n_classes = _labelled(vectors, labels)
+    known = labelled("itq-cca", vectors, labels, _MAX_CLASSES)
+    vectors, indicators, n_classes = known.vectors, known.indicators, known.n_classes
     mean = _linear.mean_of(vectors)
     n = len(vectors)
     shares = _linear.column_means(n, n_classes, indicators)
@@ -105,27 +106,3 @@ def encode(state: dict[str, np.ndarray], vectors: np.ndarray) -> np.ndarray:
 def project(state: dict[str, np.ndarray], vectors: np.ndarray) -> np.ndarray:
     """Give R' P' (x - μ)."""
     return _linear.project(state, vectors)
-
-
-def _labelled(vectors: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, Callable[[slice], np.ndarray], int]:
-    """Give the labelled rows, a function that makes a block of their label indicators, and the number of classes."""
-    known = labels.any(axis=1) if labels.ndim == 2 else labels >= 0
-    if not known.all():
-        vectors, labels = vectors[known], labels[known]
-    if labels.ndim == 2:
-        labels = labels[:, labels.any(axis=0)]
-        n_classes = labels.shape[1]
-    else:
-        classes, labels = np.unique(labels, return_inverse=True)
-        n_classes = len(classes)
-    if n_classes < 2:
-        raise ArgumentError(f"the labels have {n_classes} class, expected 2 or more for itq-cca to tell apart")
-    if n_classes > _MAX_CLASSES:
-        raise ArgumentError(f"the labels have {n_classes} classes, expected at most {_MAX_CLASSES} for itq-cca")
-
-    def indicators(block: slice) -> np.ndarray:
-        if labels.ndim == 2:
-            return labels[block].astype(np.float64)
-        return (labels[block][:, None] == np.arange(n_classes)).astype(np.float64)
-
-    return vectors, indicators, n_classes

@@ -1,0 +1,175 @@
+"""Arrays kept in files: results that take long to compute are computed once.
+
+A file is a ``.npz`` without pickled objects, written beside its place and moved there, so a reader sees a whole file
+or none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import uuid
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashdb.errors import StorageError
+
+Arrays = dict[str, NDArray[Any]]
+_BYTES_AT_ONCE = 1 << 24
+
+
+def cache_key(*arrays: NDArray[Any], **facts: Any) -> str:
+    """Digest what a result depends on.
+
+    Parameters
+    ----------
+    *arrays : ndarray
+        Their shapes, dtypes and contents count, their layout in memory does not.
+    **facts
+        Names, numbers, None, arrays, mappings of such, or objects with such ``parts`` (a split).
+
+    Returns
+    -------
+    str
+        64 hex digits.
+
+    Examples
+    --------
+    >>> ones = np.ones((2, 3))
+    >>> cache_key(ones, metric="l2") == cache_key(ones.copy(order="F"), metric="l2")
+    True
+    >>> cache_key(ones, metric="l2") == cache_key(ones, metric="ip")
+    False
+    """
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(_digest_of(array))
+    digest.update(_text_of(facts).encode())
+    return digest.hexdigest()
+
+
+def cached(folder: str | os.PathLike[str] | None, key: str, make: Callable[[], Arrays]) -> Arrays:
+    """Give the arrays of a key from a folder, or make them and keep them there.
+
+    Parameters
+    ----------
+    folder : path, optional
+        Made where it does not exist. None: nothing is kept.
+    key : str
+        As :func:`cache_key` gives it.
+    make : callable
+        Makes the arrays by name. What it makes is written to ``<key>.npz``.
+
+    Returns
+    -------
+    dict of str to ndarray
+
+    Raises
+    ------
+    StorageError
+        The folder cannot be written. A file that cannot be read is made anew.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> cached(folder, "a" * 64, lambda: {"answer": np.array(42)})["answer"].item()
+    42
+    >>> cached(folder, "a" * 64, lambda: {})["answer"].item()
+    42
+    """
+    if folder is None:
+        return make()
+    path = Path(folder) / f"{key}.npz"
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        found = load_arrays(path)
+        if str(found.pop("key")) == key:
+            return found
+    made = make()
+    save_arrays(path, {**made, "key": np.array(key)})
+    return made
+
+
+def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write arrays to a ``.npz`` file as one step.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder is made where it does not exist.
+    arrays : mapping of str to ndarray
+
+    Raises
+    ------
+    StorageError
+        The file system refused.
+    """
+    named: dict[str, Any] = dict(arrays)
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with beside.open("wb") as file:
+                np.savez(file, **named)
+            os.replace(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error}") from error
+
+
+def load_arrays(path: Path) -> Arrays:
+    """Read the arrays of a ``.npz`` file; nothing in it is executed.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    dict of str to ndarray
+
+    Raises
+    ------
+    OSError
+        The file cannot be opened.
+    ValueError
+        It is not a ``.npz`` file of plain arrays, or it is damaged.
+    """
+    # NumPy leaves a file open that it opened itself and cannot read.
+    with path.open("rb") as handle:
+        try:
+            with np.load(handle, allow_pickle=False) as file:
+                return {name: file[name] for name in file.files}
+        except (OSError, EOFError, TypeError, AttributeError, zlib.error, zipfile.BadZipFile) as error:
+            raise ValueError(str(error)) from error
+
+
+def _digest_of(array: NDArray[Any]) -> bytes:
+    digest = hashlib.sha256(f"{array.dtype.str} {array.shape}".encode())
+    if array.ndim == 0:
+        digest.update(array.tobytes())
+        return digest.digest()
+    step = max(1, _BYTES_AT_ONCE // max(1, array.nbytes // max(1, len(array))))
+    for start in range(0, len(array), step):
+        digest.update(np.ascontiguousarray(array[start : start + step]).data.cast("B") if array.size else b"")
+    return digest.digest()
+
+
+def _text_of(fact: Any) -> str:
+    """Write a fact so that different facts give different texts."""
+    if hasattr(fact, "parts"):
+        fact = fact.parts
+    if isinstance(fact, np.ndarray):
+        return f"array {_digest_of(fact).hex()}"
+    if isinstance(fact, Mapping):
+        return json.dumps({str(name): _text_of(value) for name, value in fact.items()}, sort_keys=True)
+    return f"{type(fact).__name__} {fact!r}"

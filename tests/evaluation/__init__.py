@@ -1,0 +1,1 @@
+"""Splits, ground truth and measures, each against a slow definition of its own."""
