@@ -2,8 +2,8 @@
 
 ``python -m benchmarks.evaluation`` prints the table. Codes and vectors are random. The bare product computes all scores
 block by block and keeps none: it is what finding neighbours would cost at the least. Its threads share the queries,
-each with a linear algebra library of one thread, as those of the search do, and its blocks have the shape that is fastest of
-a few on a tenth of the rows.
+each with a linear algebra library of one thread, as those of the search do, and its blocks have the shape that is
+fastest of a few on a tenth of the rows.
 """
 
 from __future__ import annotations

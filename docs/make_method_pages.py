@@ -56,7 +56,7 @@ def _index(listed: list[dict[str, Any]]) -> str:
 def _page(entry: dict[str, Any]) -> str:
     from benchmarks.methods.lines import measured
 
-    lines = [f"# {entry['title']} (`{entry['name']}`)\n", f"{entry['when']}.\n"]
+    lines = [f"# {entry['title']} (`{entry['name']}`)\n", f"**When to use it:** {entry['when']}.\n"]
     if entry["paper"]:
         lines.append(f"*{entry['paper']}.*\n")
     lines += [

@@ -207,7 +207,7 @@ def one_blas_thread() -> Iterator[None]:
 
     The number belongs to the process: two that set it and put it back would leave it at one, so they take turns.
     """
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     with _turn, threadpool_limits(1, user_api="blas"):
         yield

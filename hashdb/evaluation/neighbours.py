@@ -58,7 +58,7 @@ def nearest(
 
     Notes
     -----
-    Memory beyond the result: about 100 MiB a thread, whatever the numbers of queries and rows.
+    Memory beyond the result: about 150 MiB a thread, whatever the numbers of queries and rows.
 
     Examples
     --------

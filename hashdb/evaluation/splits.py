@@ -77,6 +77,7 @@ class Split:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ArgumentError(f"kind of split {self.kind!r} is unknown, expected one of {', '.join(KINDS)}")
+        _check_size("n", self.n)
         found: dict[str, NDArray[np.bool_]] = {}
         for part in PARTS:
             rows = _check_rows(part, getattr(self, part), self.n)

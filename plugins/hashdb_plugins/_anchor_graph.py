@@ -1,4 +1,4 @@
-"""Anchor graphs: rows joined through the few anchors nearest to each, for AGH and hierarchical quantisation.
+"""Anchor graphs: rows joined through the few anchors nearest to each, which AGH finds smooth functions on.
 
     (1)  Z_ij = exp(-|x_i - a_j|^2 / σ^2) / Σ_j' exp(-|x_i - a_j'|^2 / σ^2)
          for a_j among the s anchors nearest to x_i, over which j' goes too, else 0

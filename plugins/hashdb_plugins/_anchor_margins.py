@@ -35,8 +35,8 @@ The weighted sum is one of float64, as is the ordered one, whose exponential err
     (4)  u |k| ((1.02 C g |y|^2 + D) |w| + 1.02 C |w ∘ r|)  +  2^-51 |b| + 2^-125 Σ |w_j| + 2^-148
          D = 11 + ((m + 8) 2^-51 + 2^-36) / u
 
-where 2^-148 keeps a margin from being rounded to 0. A factor of 1.01 covers the arithmetic of (4) itself. Whatever overflows makes a
-bound that is infinite or not a number, which counts as open.
+where 2^-148 keeps a margin from being rounded to 0. A factor of 1.01 covers the arithmetic of (4) itself. Whatever
+overflows makes a bound that is infinite or not a number, which counts as open.
 """
 
 from __future__ import annotations
@@ -46,14 +46,16 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from hashdb_plugins import _parallel
 from hashdb_plugins._elementary import exponential
-from hashdb_plugins._parallel import sum_over
 
 _LARGEST = float(np.finfo(np.float32).max)
-# Multiply-adds up to which NumPy does the ordered sums (some hundredths of a second), and nothing is compiled.
-_SMALL_WORK = 1 << 24
-# Multiply-adds from which threads are worth starting.
-_THREADED_WORK = 1 << 28
+# Multiply-adds up to which NumPy does the ordered sums (a hundredth of a second), and nothing is compiled.
+_SMALL_WORK = 1 << 22
+# Multiply-adds from which our threads are worth starting; those of the library are slow with products so narrow.
+_THREADED_WORK = 1 << 24
+# Rows up to which the ordered sums take less time than making ready for products in float32, and in float64.
+_FEW_ROWS = 16, 64
 # Kernel values that the guard goes through at a time: what stays in the caches.
 _BLOCK_VALUES = 1 << 18
 # Rows that a thread takes at a time, so that those left open make a product of many rows.
@@ -67,9 +69,11 @@ _HOPELESS = 0.5
 def encode(state: dict[str, np.ndarray], vectors: np.ndarray) -> np.ndarray:
     """Give the bits of a kernel model, bool (n, n_bits): ``project(state, vectors) > 0``, bit for bit.
 
-    Takes about as long as the kernel itself by float32 products, up to 4 times as long where weights of opposite signs
-    leave little of large sums.
+    Takes about twice as long as the kernel by float32 products, 4 times as long where weights of opposite signs leave
+    little of large sums.
     """
+    if len(vectors) <= _FEW_ROWS[0]:
+        return project(state, vectors) > 0
     bits = np.empty((len(vectors), state["weights"].shape[1]), np.bool_)
     guard = _Guard(state)
 
@@ -85,7 +89,7 @@ def encode(state: dict[str, np.ndarray], vectors: np.ndarray) -> np.ndarray:
 def project(state: dict[str, np.ndarray], vectors: np.ndarray) -> np.ndarray:
     """Give the margins of a kernel model, float32 (n, n_bits), each row a function of that row alone.
 
-    Takes about ten times as long as the kernel by float32 products.
+    Takes 4 to 8 times as long as the kernel by float32 products.
     """
     ordered = _Ordered(state)
     out = np.empty((len(vectors), state["weights"].shape[1]), np.float32)
@@ -101,8 +105,16 @@ def project(state: dict[str, np.ndarray], vectors: np.ndarray) -> np.ndarray:
 
 
 def _for_blocks(parts: list[slice], fill: Callable[[slice], np.ndarray], work: int) -> None:
-    if work >= _THREADED_WORK:
-        sum_over(parts, fill)
+    """Fill each part, in several threads where that is worth while and nobody else has them.
+
+    A fit may have the threads for minutes, and its limit of one library thread a call holds for us too meanwhile.
+    """
+    turn = _parallel._turn
+    if work >= _THREADED_WORK and turn.acquire(blocking=False):
+        try:
+            _parallel.sum_over(parts, fill)
+        finally:
+            turn.release()
         return
     for part in parts:
         fill(part)
@@ -130,10 +142,9 @@ class _Ordered:
         return out
 
     def _by_numpy(self, rows: np.ndarray) -> np.ndarray:
-        """Take one dimension and then one anchor at a time."""
-        dim, m = self._anchors.shape
-        out = np.empty((len(rows), len(self._bias)), np.float32)
-        step = max(1, (1 << 16) // m)
+        (dim, m), n_bits = self._anchors.shape, len(self._bias)
+        out = np.empty((len(rows), n_bits), np.float32)
+        step = max(1, (1 << 18) // (m * n_bits))
         for start in range(0, len(rows), step):
             z = rows[start : start + step].T.astype(np.float64)
             squares = np.zeros((z.shape[1], m))
@@ -143,13 +154,9 @@ class _Ordered:
                 np.multiply(terms, terms, out=terms)
                 squares += terms
             squares *= -self._gamma
-            values = exponential(squares)
-            sums = np.zeros((z.shape[1], len(self._bias)))
-            terms = np.empty_like(sums)
-            for c in range(m):
-                np.multiply(values[:, c, None], self._weights[c], out=terms)
-                sums += terms
-            sums += self._bias
+            terms = exponential(squares)[:, :, None] * self._weights
+            # accumulate adds from left to right by definition; a plain sum would add in pairs.
+            sums = np.add.accumulate(terms, axis=1, out=terms)[:, -1] + self._bias
             out[start : start + step] = np.clip(sums, -_LARGEST, _LARGEST)
         return out
 
@@ -168,7 +175,7 @@ class _Guard:
     def encode(self, rows: np.ndarray, bits: np.ndarray) -> None:
         """Write the bits of rows."""
         left = self._settle(self._single, rows, np.arange(len(rows)), bits)
-        if len(left):
+        if len(left) > _FEW_ROWS[1]:
             if self._double is None:
                 # Two threads may both make it: the same twice.
                 self._double = _Products(self._state, np.float64, self._state["anchors"].shape[1])
@@ -221,9 +228,7 @@ class _Products:
             weighted = weights * squares[:, None]
             self._of_squares = norms * slope
             self._of_kernel = norms * fixed + np.sqrt(np.einsum("jk,jk->k", weighted, weighted)) * slope
-            self._floor = 1.01 * (
-                2.0**-51 * np.abs(self._bias) + 2.0**-125 * np.abs(weights).sum(axis=0) + 2.0**-148
-            )
+            self._floor = 1.01 * (2.0**-51 * np.abs(self._bias) + 2.0**-125 * np.abs(weights).sum(axis=0) + 2.0**-148)
 
     def margins(self, rows: np.ndarray, which: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Go through some rows in blocks: first place, margins, and bounds of equation (4), float64 (n, n_bits)."""

@@ -39,11 +39,13 @@ class LabelPairs:
         self._known, self._examples = known, sets.examples
         self.of_rows, self.other = sets.of_rows, other
         self.counts = np.bincount(sets.of_rows, minlength=n_sets)
-        self._indicators = csr_array((np.ones(n), sets.of_rows, np.arange(n + 1)), shape=(n, n_sets))
+        self._indicators = csr_array((np.ones(n), sets.of_rows, np.arange(n + 1)), shape=(n, n_sets)).T.tocsr()
 
     def sums(self, values: np.ndarray) -> np.ndarray:
         """Give G'V of values (n,) or (n, k)."""
-        return self._indicators.T @ values
+        if values.ndim == 1:
+            return np.bincount(self.of_rows, weights=values, minlength=len(self.counts))
+        return self._indicators @ values
 
     def table(self, sets: slice | np.ndarray) -> np.ndarray:
         """Give T of some sets with all, float64 (m, n_sets)."""

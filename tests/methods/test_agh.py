@@ -109,6 +109,21 @@ def test_numpy_and_the_kernel_find_the_same_neighbours():
         assert np.array_equal(small[0], np.argsort(exact, axis=1, kind="stable")[:, :s])
 
 
+def test_kernels_compile_where_no_cache_can_be_written(monkeypatch):
+    from hashdb_plugins._kernels import compiling
+
+    compile_as_asked = compiling.numba.njit
+
+    def njit(*arguments, cache=False, **options):
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return compile_as_asked(*arguments, **options)
+
+    monkeypatch.setattr(compiling.numba, "njit", njit)
+    twice = compiling.kernel(compiling.types.int64(compiling.types.int64))(lambda value: 2 * value)
+    assert twice(21) == 42
+
+
 def test_many_rows_get_what_each_gets_alone(monkeypatch):
     rng = np.random.default_rng(0)
     rows = rng.standard_normal((3000, 40)).astype(np.float32)

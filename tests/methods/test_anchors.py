@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
 from hashdb_plugins import _anchor_margins, _anchors
 from hashdb_plugins._elementary import exponential
+from hashdb_plugins._parallel import workers
 
-PROPERTY = settings(max_examples=60, deadline=None)
+
+@pytest.fixture(autouse=True)
+def guard_from_the_first_row(monkeypatch):
+    """Few rows would go to the ordered sums at once, and the guard see none of them."""
+    monkeypatch.setattr(_anchor_margins, "_FEW_ROWS", (0, 0))
+
+
+PROPERTY = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -102,9 +112,9 @@ def test_the_guard_errs_by_less_than_its_bound(task):
     )
     wide = values @ state["weights"].astype(np.float64) + state["bias"]
     np.testing.assert_allclose(wide, exact.margins(rows), rtol=1e-6, atol=1e-9 * np.abs(state["weights"]).max() + 1e-30)
-    m, dim = state["anchors"].shape
-    for dtype, chunks in ((np.float32, (64, 32)), (np.float64, (dim, m))):
-        margins, bounds = _anchor_margins._Products(state, dtype, *chunks).margins(rows)
+    for dtype, chunk in ((np.float32, 64), (np.float64, state["anchors"].shape[1])):
+        products = _anchor_margins._Products(state, dtype, chunk)
+        ((_, margins, bounds),) = products.margins(rows, np.arange(len(rows)))
         # The reference sums in another order than the definition: as much again as the bound of float64 allows.
         slack = 2.0**-36 * (values @ np.abs(state["weights"].astype(np.float64)))
         assert (np.abs(margins - wide) <= bounds + slack)[np.isfinite(bounds)].all()
@@ -155,13 +165,28 @@ def test_a_row_is_the_same_in_any_batch_block_and_number_of_threads(monkeypatch)
     assert np.array_equal(_anchors.encode(state, rows), bits)
 
 
+def test_a_plain_product_would_flip_bits():
+    rng = np.random.default_rng(6)
+    state = model(rng, 60, 80, 16)
+    rows = near_thresholds(state, rng.standard_normal((300, 60)).astype(np.float32), rng)
+    bits = _anchors.encode(state, rows)
+    assert np.array_equal(bits, _anchors.project(state, rows) > 0)
+    plain = _anchors.kernel(rows, state["anchors"], float(state["gamma"])) @ state["weights"] + state["bias"] > 0
+    assert (plain != bits).any()
+
+
 @pytest.mark.parametrize("hopeless", [0.0, 2.0])
-def test_where_the_guard_begins_changes_nothing(monkeypatch, hopeless):
+def test_where_the_guard_begins_and_ends_changes_nothing(monkeypatch, hopeless):
     rng = np.random.default_rng(2)
     state = model(rng, 30, 60, 16)
     rows = rng.standard_normal((400, 30)).astype(np.float32)
-    monkeypatch.setattr(_anchor_margins, "_BLOCK_VALUES", 60 * 50)
     expected = _anchors.encode(state, rows)
+    assert np.array_equal(expected, _anchors.project(state, rows) > 0)
+    for few in ((0, 0), (16, 64), (1000, 1000)):
+        monkeypatch.setattr(_anchor_margins, "_FEW_ROWS", few)
+        assert np.array_equal(_anchors.encode(state, rows), expected)
+    monkeypatch.setattr(_anchor_margins, "_BLOCK_VALUES", 60 * 50)
+    monkeypatch.setattr(_anchor_margins, "_FEW_ROWS", (0, 0))
     monkeypatch.setattr(_anchor_margins, "_HOPELESS", hopeless)
     assert np.array_equal(_anchors.encode(state, rows), expected)
 
@@ -179,6 +204,17 @@ def test_margins_that_cancel_everywhere_are_summed_in_order(monkeypatch):
     monkeypatch.setattr(_anchor_margins, "_THREADED_WORK", 0)
     monkeypatch.setattr(_anchor_margins, "_SMALL_WORK", 0)
     assert np.array_equal(_anchors.encode(state, rows), expected)
+
+
+def test_encoding_waits_for_no_fit(monkeypatch):
+    rng = np.random.default_rng(7)
+    state = model(rng, 20, 30, 8)
+    rows = rng.standard_normal((100, 20)).astype(np.float32)
+    expected = _anchors.encode(state, rows)
+    monkeypatch.setattr(_anchor_margins, "_THREADED_WORK", 0)
+    with workers(), ThreadPoolExecutor(1) as pool:
+        assert np.array_equal(pool.submit(_anchors.encode, state, rows).result(timeout=60), expected)
+        assert np.array_equal(_anchors.encode(state, rows), expected)
 
 
 def test_a_bit_without_weights_is_that_of_its_bias():

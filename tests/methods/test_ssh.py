@@ -20,7 +20,7 @@ def task():
     """500 rows, 200 with a label, whose five classes lie in directions that vary little beside the rest."""
     rng = np.random.default_rng(0)
     classes = rng.integers(0, 5, 500)
-    vectors = rng.standard_normal((500, 30)) * np.linspace(10, 1, 30) + 5
+    vectors = rng.standard_normal((500, 30)) * np.linspace(4, 1, 30) + 5
     vectors[:, -6:] += 3 * rng.standard_normal((5, 6))[classes]
     labels = np.where(rng.permutation(500) < 200, classes, -1)
     return vectors.astype(np.float32), labels, classes
@@ -70,13 +70,32 @@ def test_many_label_sets_in_small_blocks_add_up_to_the_same(task, monkeypatch):
 def test_labels_find_what_variance_does_not(task):
     vectors, labels, classes = task
 
-    def precision(method, given):
-        bits = hashdb.codes.unpack(hashdb.fit(vectors, method, 8, labels=given).encode(vectors), 8)
-        distances = (bits[:100, None] != bits[None]).sum(axis=2)
+    def precision(method, given=None, **params):
+        bits = hashdb.codes.unpack(hashdb.fit(vectors, method, 12, labels=given, params=params).encode(vectors), 12)
+        distances = (bits[:200, None] != bits[None]).sum(axis=2)
         nearest = np.argsort(distances, axis=1, kind="stable")[:, 1:11]
-        return (classes[nearest] == classes[:100, None]).mean()
+        return (classes[nearest] == classes[:200, None]).mean()
 
-    assert precision("ssh", labels) > precision("pcah", None) + 0.1
+    assert precision("ssh", labels) > precision("pcah") + 0.05
+    assert precision("ssh", labels, relaxation=10.0) > precision("ssh", labels) + 0.05
+
+
+@pytest.mark.parametrize("relaxation", [0.5, 20.0])
+def test_relaxed_weights_are_a_stationary_point(task, relaxation):
+    vectors, labels, _ = task
+    known = labels >= 0
+    matrix = adjusted(vectors, labels[known][:, None] == labels[known], known, 1.0)
+    state = hashdb.fit(vectors, "ssh", 12, params={"relaxation": relaxation}, labels=labels).state
+    weights, rho = state["weights"].astype(np.float64), np.linalg.eigvalsh(matrix)[-1] / relaxation
+    pull = rho * weights @ (weights.T @ weights - np.eye(12))
+    np.testing.assert_allclose(matrix @ weights, pull, atol=1e-5 * np.abs(pull).max() * 10)
+    # No other weights near them are better.
+    rng = np.random.default_rng(0)
+
+    def objective(w):
+        return np.trace(w.T @ matrix @ w) / 2 - rho / 4 * np.linalg.norm(w.T @ w - np.eye(12)) ** 2
+
+    assert all(objective(weights + 0.1 * rng.standard_normal(weights.shape)) < objective(weights) for _ in range(20))
 
 
 def test_much_weight_on_the_variance_gives_principal_directions(task):

@@ -42,23 +42,26 @@ def slow_graph(vectors, k, labels=None):
 
 def test_the_graph_is_of_nearest_rows_by_cosine(rows):
     vectors, _ = rows
-    ours = sth._graph(sth._directions(vectors), None, 25, 0.1).toarray()
+    ours = sth._graph(sth._directions(vectors), None, 25, 0.1)[0].toarray()
     np.testing.assert_allclose(ours, slow_graph(vectors, 25), atol=1e-5)
 
 
 def test_the_graph_of_labels_is_mixed_with_it(rows):
     vectors, groups = rows
     known = sth.labelled("sth", vectors, groups)
-    ours = sth._graph(sth._directions(vectors), known, 25, 0.2).toarray()
-    np.testing.assert_allclose(ours, slow_graph(vectors, 25, groups) + 0.2 * slow_graph(vectors, 25), atol=1e-5)
+    ours, n_pieces = sth._graph(sth._directions(vectors), known, 25, 0.2)
+    assert n_pieces == 8
+    np.testing.assert_allclose(
+        ours.toarray(), slow_graph(vectors, 25, groups) + 0.2 * slow_graph(vectors, 25), atol=1e-5
+    )
 
 
-@pytest.mark.parametrize("dense_rows", [1000, 10])
+@pytest.mark.parametrize("dense_rows", [1000, 200])
 def test_embeds_by_eigenvectors_of_the_laplacian(rows, monkeypatch, dense_rows):
     from scipy.linalg import eigh
 
     monkeypatch.setattr(sth, "_DENSE_ROWS", dense_rows)
-    graph = sth._graph(sth._directions(rows[0]), None, 25, 0.1)
+    graph, _ = sth._graph(sth._directions(rows[0]), None, 25, 0.1)
     embedded = sth._eigenmaps(graph, 12, 0)
     w = graph.toarray()
     degrees = np.diag(w.sum(axis=1))
@@ -69,6 +72,21 @@ def test_embeds_by_eigenvectors_of_the_laplacian(rows, monkeypatch, dense_rows):
     np.testing.assert_allclose(overlap, np.eye(12), atol=1e-4)
 
 
+def test_takes_the_whole_matrix_where_lanczos_does_not_converge(rows, monkeypatch):
+    import scipy.sparse.linalg as solvers
+
+    def fails(*_, **__):
+        raise solvers.ArpackNoConvergence("no convergence", np.empty(0), np.empty((0, 0)))
+
+    before = hashdb.fit(rows[0], "sth", 6)
+    monkeypatch.setattr(solvers, "eigsh", fails)
+    after = hashdb.fit(rows[0], "sth", 6)
+    # The sign of an eigenvector is open.
+    ours, others = (hashdb.codes.unpack(model.training_codes, 6) for model in (before, after))
+    agreement = (ours == others).mean(axis=0)
+    assert np.maximum(agreement, 1 - agreement).min() > 0.99
+
+
 def test_training_codes_are_balanced_and_the_machines_reproduce_them(rows):
     vectors, _ = rows
     model = hashdb.fit(vectors, "sth", 16)
@@ -76,7 +94,7 @@ def test_training_codes_are_balanced_and_the_machines_reproduce_them(rows):
     assert (bits.sum(axis=0) == 200).all()
     agreement = (hashdb.codes.unpack(model.encode(vectors), 16) == bits).mean(axis=0)
     assert agreement[:5].min() > 0.9
-    assert agreement.mean() > 0.8
+    assert agreement.mean() > 0.75
 
 
 def test_a_graph_in_pieces_is_linked_and_its_pieces_are_told_apart():
@@ -108,6 +126,28 @@ def test_the_first_bits_with_labels_are_those_of_classes(rows):
     assert np.mean(agreement) > 0.85
 
 
+def test_further_bits_with_labels_are_of_classes_too_unless_the_graph_is_asked_for(rows):
+    """Each bit ought to be nearly constant in a class; further eigenvectors halve the classes."""
+    vectors, groups = rows
+
+    def purity(further_bits, n_bits):
+        params = {"further_bits": further_bits}
+        bits = hashdb.codes.unpack(
+            hashdb.fit(vectors, "sth", n_bits, labels=groups, params=params).training_codes, n_bits
+        )
+        shares = np.array([bits[groups == g].mean(axis=0) for g in range(8)])
+        return np.maximum(shares, 1 - shares).mean(axis=0)
+
+    assert np.array_equal(purity("classes", 7), purity("graph", 7))
+    assert purity("classes", 24)[7:].mean() > purity("graph", 24)[7:].mean() + 0.05
+    assert np.array_equal(purity("classes", 24)[:7], purity("classes", 7))
+
+
+def test_two_classes_fill_any_number_of_bits(rows):
+    model = hashdb.fit(rows[0], "sth", 16, labels=rows[1] % 2)
+    assert np.isfinite(model.state["weights"]).all()
+
+
 @pytest.mark.parametrize("mixing", [0.0, 0.1])
 def test_unlabelled_rows_single_rows_of_a_class_and_several_labels_are_learned_from(rows, mixing):
     vectors, groups = rows
@@ -135,14 +175,14 @@ def test_as_many_bits_as_rows_are_refused(rows):
     hashdb.fit(rows[0][:13], "sth", 12)
 
 
-def test_finds_digits_better_with_labels(digits):
+def test_finds_digits_better_than_principal_directions_and_better_with_labels(digits):
     vectors, classes = digits.data.astype(np.float32), digits.target
 
     def precision(method, labels=None):
-        bits = hashdb.codes.unpack(hashdb.fit(vectors[:1200], method, 16, labels=labels).encode(vectors), 16)
+        bits = hashdb.codes.unpack(hashdb.fit(vectors[:1200], method, 8, labels=labels).encode(vectors), 8)
         distances = (bits[1200:1500, None] != bits[None, :1200]).sum(axis=2)
         nearest = np.argsort(distances, axis=1, kind="stable")[:, :50]
         return (classes[:1200][nearest] == classes[1200:1500, None]).mean()
 
-    assert precision("sth") > precision("itq")
-    assert precision("sth", classes[:1200]) > precision("sth")
+    assert precision("sth") > precision("pcah") + 0.05
+    assert precision("sth", classes[:1200]) > precision("sth") + 0.05

@@ -38,6 +38,7 @@ from hashdb import MethodInfo, Param, hookimpl
 from hashdb.errors import ArgumentError
 from hashdb_plugins import _linear
 from hashdb_plugins._labels import Labelled, labelled
+from hashdb_plugins._parallel import workers
 
 _LEAST_PROGRESS = 1e-4
 _BLOCK_VALUES = 1 << 22
@@ -110,18 +111,20 @@ def fit(
     for bit in range(n_bits):
         apart += bits[bit, pairs[0]] != bits[bit, pairs[1]]
     history = [_objective(targets, apart, n_bits)]
-    for sweep in range(params["sweeps"]):
-        for bit in rng.permutation(n_bits):
-            apart -= bits[bit, pairs[0]] != bits[bit, pairs[1]]
-            costs = 0.5 / n_bits**2 - (targets - apart / n_bits) / n_bits
-            values = rows @ rows[chosen[bit]].T
-            order = rng.permutation(n_kernel)
-            descend(values, order, starts, others, costs[pair_of], kernel_weights[bit], bits[bit])
-            apart += bits[bit, pairs[0]] != bits[bit, pairs[1]]
-        history.append(_objective(targets, apart, n_bits))
-        progress(sweep + 1, params["sweeps"])
-        if history[-2] - history[-1] <= _LEAST_PROGRESS * history[-2]:
-            break
+    # Many short products: one thread of the linear algebra library each.
+    with workers():
+        for sweep in range(params["sweeps"]):
+            for bit in rng.permutation(n_bits):
+                apart -= bits[bit, pairs[0]] != bits[bit, pairs[1]]
+                costs = 0.5 / n_bits**2 - (targets - apart / n_bits) / n_bits
+                values = rows @ rows[chosen[bit]].T
+                order = rng.permutation(n_kernel)
+                descend(values, order, starts, others, costs[pair_of], kernel_weights[bit], bits[bit])
+                apart += bits[bit, pairs[0]] != bits[bit, pairs[1]]
+            history.append(_objective(targets, apart, n_bits))
+            progress(sweep + 1, params["sweeps"])
+            if history[-2] - history[-1] <= _LEAST_PROGRESS * history[-2]:
+                break
     progress(params["sweeps"], params["sweeps"])
     directions = np.stack([w @ rows[c] for w, c in zip(kernel_weights, chosen, strict=True)])
     return _linear.state_of(mean, _unit_rows(directions).T) | {"history": np.array(history)}

@@ -34,8 +34,8 @@ Learned codes find more than predicted ones: ``training_codes`` are B, which a d
 S is kept by the sets of labels that rows have (module ``_label_pairs``). Labels may be several a row. Rows without a
 label are left out.
 
-Cost: fit n q (q + t) for each of rounds × turns, t the different sets of labels (times n_sets^2 q a round where rows
-have several labels), and q t^2 for (4) with t rows drawn; n dim^2 + dim^3 for W. Memory 3 n q doubles. Encode n dim q.
+Cost: with t rows drawn and s sets of labels, fit takes n q^2 + n q + t s q + q t^2 min(t, 128) for each of rounds ×
+turns, and s^2 q more a round; then n dim^2 + dim^3 for W. Memory 3 n q doubles. Encode n dim q.
 ``history`` in the state is Q / (q n)^2 after each round.
 
 Differs from the paper: (4) takes the best of the starts (of 128 where there are more) and goes on from there. By
@@ -57,6 +57,7 @@ from hashdb.errors import ArgumentError
 from hashdb_plugins import _anchors, _discrete
 from hashdb_plugins._label_pairs import LabelPairs
 from hashdb_plugins._labels import Labelled, labelled
+from hashdb_plugins._parallel import workers
 
 _MOST_CLASSES = 10_000
 _DRAWS_OF_A_CLASS = 4
@@ -92,7 +93,7 @@ def describe() -> MethodInfo:
         ),
         supervision="labels",
         default_train=100_000,
-        when="labels of every row stored: learned codes in the database (database_codes=learned) find classes best",
+        when="labels of all stored rows: database_codes=learned finds classes best; features=kernel for better queries",
     )
 
 
@@ -115,9 +116,11 @@ def fit(
             f"classes; ask for at least {-(-_DRAWS_OF_A_CLASS * known.n_classes // n_drawn)} rounds"
         )
     total = params["rounds"] + 1
-    codes, history = learn_codes(
-        known, n_bits, n_drawn, params["rounds"], params["turns"], rng, lambda done: progress(done, total)
-    )
+    # Thousands of small products: threads of the library would wait for each other all the time.
+    with workers():
+        codes, history = learn_codes(
+            known, n_bits, n_drawn, params["rounds"], params["turns"], rng, lambda done: progress(done, total)
+        )
     if params["features"] == "kernel":
         features = _discrete.KernelRidge(known.vectors, params["anchors"], None, 1e-2, rng)
         state = features.state_of(features.fit(codes)[0])

@@ -57,10 +57,10 @@ def describe() -> MethodInfo:
             Param(
                 "alpha",
                 float,
-                0.9,
+                0.95,
                 minimum=0.0,
                 maximum=1.0,
-                grid=(0.25, 0.5, 0.75, 0.9, 1.0),
+                grid=(0.5, 0.75, 0.9, 0.95, 1.0),
                 help="weight of the codes of rows that share a class against the first codes",
             ),
             Param("iterations", int, 3, minimum=1, maximum=100, grid=(1, 2, 3, 5), help="M"),

@@ -7,7 +7,7 @@ With k(x) the kernel of x at m random training rows, μ its mean over the l trai
 r = n_bits, and S_ij = 1 for rows that share a class, -1 for rows that do not, find bits whose inner products are S:
 
     (1)  bit_k(x) = [a_k' (k(x) - μ) > 0],   k_j(x) = exp(-|x - x_j|^2 / (2 σ^2)),   σ^2 = mean of |x_i - x_j|^2
-    (2)  Q = |Σ_k h_k h_k' / r - S|^2,       h_k = sgn(K a_k)
+    (2)  Q = |(1/r) Σ_k h_k h_k' - S|^2,     h_k = sgn(K a_k)
 
 greedily, one bit after the other: with R_0 = r S and R_k = R_(k-1) - h_k h_k',
 
@@ -49,6 +49,7 @@ from hashdb_plugins import _anchors
 from hashdb_plugins._label_pairs import LabelPairs
 from hashdb_plugins._labels import labelled
 from hashdb_plugins._linear import signs_of
+from hashdb_plugins._parallel import workers
 
 _MOST_SETS = 8_000
 _LEAST_SPREAD = 1e-10
@@ -94,7 +95,11 @@ def fit(
     kernel = _anchors.kernel(known.vectors, anchors, gamma).astype(np.float64)
     mean = kernel.mean(axis=0)
     kernel -= mean
-    weights, history = learn_bits(kernel, pairs, n_bits, params["iterations"], progress)
+    # Before the threads are limited: this loads the library of SciPy, which the limit would not find otherwise.
+    basis = _basis(kernel)
+    # Thousands of products with one vector each: threads of a library would wait for each other all the time.
+    with workers():
+        weights, history = learn_bits(kernel, basis, pairs, n_bits, params["iterations"], progress)
     weights = weights.astype(np.float32)
     return _anchors.state_of(anchors, gamma, weights, -(mean @ weights.astype(np.float64))) | {"history": history}
 
@@ -112,7 +117,12 @@ def project(state: dict[str, np.ndarray], vectors: np.ndarray) -> np.ndarray:
 
 
 def learn_bits(
-    kernel: np.ndarray, pairs: LabelPairs, n_bits: int, n_iterations: int, progress: Callable[[int, int], None]
+    kernel: np.ndarray,
+    basis: np.ndarray,
+    pairs: LabelPairs,
+    n_bits: int,
+    n_iterations: int,
+    progress: Callable[[int, int], None],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Maximise (3) for one bit after the other.
 
@@ -120,6 +130,8 @@ def learn_bits(
     ----------
     kernel : ndarray of float64, shape (l, m)
         K.
+    basis : ndarray of float64, shape (m, rank)
+        Directions B in which B' K'K B is the identity.
     pairs : LabelPairs
         S.
     n_bits, n_iterations : int
@@ -134,7 +146,6 @@ def learn_bits(
     """
     n, m = kernel.shape
     table = pairs.table(slice(None))
-    basis = _basis(kernel)
     sums = pairs.sums(kernel @ basis)
     residual = n_bits * (sums.T @ table @ sums)
     bits = np.empty((n, n_bits))

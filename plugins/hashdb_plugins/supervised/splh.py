@@ -44,7 +44,7 @@ import numpy as np
 from hashdb import MethodInfo, Param, hookimpl
 from hashdb_plugins import _linear
 from hashdb_plugins._labels import labelled
-from hashdb_plugins._parallel import blocks
+from hashdb_plugins._parallel import blocks, workers
 from hashdb_plugins._similarity import LabelSets, unit
 
 Update = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -63,7 +63,7 @@ def describe() -> MethodInfo:
             Param(
                 "eta",
                 float,
-                1.0,
+                0.3,
                 minimum=0.0,
                 maximum=1e6,
                 grid=(0.1, 0.3, 1.0, 3.0, 10.0),
@@ -81,19 +81,19 @@ def describe() -> MethodInfo:
             Param(
                 "decay",
                 float,
-                0.125,
+                0.5,
                 minimum=0.0,
                 maximum=1.0,
-                grid=(0.05, 0.125, 0.25, 0.5),
+                grid=(0.125, 0.25, 0.5),
                 help="without labels: λ, weight of the pseudo-labels and what each bit leaves of the earlier ones",
             ),
             Param(
                 "boundary_rows",
                 int,
-                2000,
+                1000,
                 minimum=1,
                 maximum=1_000_000,
-                grid=(500, 1000, 2000),
+                grid=(250, 1000, 2000),
                 help="without labels: rows near the threshold, and far from it, on either side; at most half of a side",
             ),
         ),
@@ -121,16 +121,18 @@ def fit(
         update = _mistakes(sets, mean, params["alpha"] / scale)
     weights = np.empty((vectors.shape[1], n_bits))
     history = np.empty(n_bits)
-    for bit in range(n_bits):
-        adjusted = variance + pairs
-        direction = _linear.principal_directions(adjusted, 1)
-        weights[:, bit] = direction[:, 0]
-        history[bit] = float((direction.T @ adjusted @ direction)[0, 0])
-        if bit + 1 < n_bits:
-            pairs = update(pairs, direction[:, 0])
-            rest = variance - direction @ (direction.T @ variance)
-            variance = rest - (rest @ direction) @ direction.T
-        progress(bit + 1, n_bits)
+    # Many short products: one thread of the linear algebra library each.
+    with workers():
+        for bit in range(n_bits):
+            adjusted = variance + pairs
+            direction = _linear.principal_directions(adjusted, 1)
+            weights[:, bit] = direction[:, 0]
+            history[bit] = float((direction.T @ adjusted @ direction)[0, 0])
+            if bit + 1 < n_bits:
+                pairs = update(pairs, direction[:, 0])
+                rest = variance - direction @ (direction.T @ variance)
+                variance = rest - (rest @ direction) @ direction.T
+            progress(bit + 1, n_bits)
     return _linear.state_of(mean, weights) | {"history": history}
 
 

@@ -12,26 +12,31 @@ First codes for the training rows, from a graph; then a classifier that predicts
     (4)  bit_m(x) = [w_m · (x - μ) + b_m > 0],   the plane of widest margin for the bits of (3), module ``_svm``
 
 y_0, which is constant, is left out. y solves (2) where D^(1/2) y is an eigenvector of D^(-1/2) W D^(-1/2): dense up to
-a thousand rows, else by Lanczos (ARPACK). A graph in p pieces would have p eigenvalues of zero, and their eigenvectors
+200 rows, else by Lanczos (ARPACK). A graph in p pieces would have p eigenvalues of zero, and their eigenvectors
 would be any basis of the pieces' indicators: the pieces are linked along the shortest tree between their centres, each
 by the row nearest its centre.
 
-With labels the neighbours are the k nearest rows of those that share a class. That graph has a piece for each of c
-classes: c - 1 eigenvectors tell these apart, and all others are of one piece each, zero elsewhere, so that their
-medians would cut through nothing but rounding. The graph of (1) is therefore added with the weight ``mixing``: the
-first c - 1 bits remain those of the classes, further ones follow what is alike in several classes.
+With labels the neighbours are the k nearest rows of those that share a class. That graph has p pieces, one for each
+class at the least: p - 1 eigenvectors tell these apart at no cost, and all others are of one piece each, zero
+elsewhere, so that their medians would cut through nothing but rounding. So the graph of (1) is added with the weight
+``mixing``, which puts the first p - 1 in an order and makes the others reach further. What they follow is still within
+the classes, and every such bit makes a class harder to find. By default (``further_bits`` = ``classes``) bits after
+the first p - 1 are therefore made of these eigenvectors again, of random rotations of them: other halves of the
+classes, at no cost either, but no longer uncorrelated with the bits before. ``graph`` takes the eigenvectors as they
+come.
 
 Cost: fit n^2 dim for the neighbours, n k per Lanczos step, n_bits planes; memory n k, n (dim + n_bits) doubles and a
 block of n. Encode n dim n_bits. Fewer bits than rows. The bits of (3), which the paper gives to the documents it
 trains on, are the training codes of the model.
 
-Differs from the paper: linked pieces and mixed graph as said. Vectors for (4) are centred and scaled by one number to
-mean square length 1, so that C means the same for data of any scale.
+Differs from the paper: linked pieces, mixed graph and further bits as said. Vectors for (4) are centred and scaled by
+one number to mean square length 1, so that C means the same for data of any scale.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -40,10 +45,11 @@ from hashdb import MethodInfo, Param, hookimpl
 from hashdb.errors import ArgumentError
 from hashdb_plugins import _linear, _svm
 from hashdb_plugins._labels import Labelled, labelled
+from hashdb_plugins._parallel import workers
 
 # Weight of the edge between rows that are at right angles or further apart.
 _LEAST_WEIGHT = 1e-3
-_DENSE_ROWS = 1000
+_DENSE_ROWS = 200
 _BLOCK_PAIRS = 1 << 22
 
 
@@ -67,6 +73,14 @@ def describe() -> MethodInfo:
                 maximum=100.0,
                 grid=(0.01, 0.1, 1.0),
                 help="with labels: weight of neighbours whatever their class",
+            ),
+            Param(
+                "further_bits",
+                str,
+                "classes",
+                choices=("classes", "graph"),
+                grid=("classes", "graph"),
+                help="with labels: what bits after one less than there are classes are made of",
             ),
         ),
         supervision="optional labels",
@@ -95,8 +109,13 @@ def fit(
             f"sth takes each bit from an eigenvector of the graph of training rows: {n_bits} bits need more than "
             f"{n_bits} rows, got {n}; train on more rows or ask for fewer bits"
         )
-    graph = _graph(_directions(vectors), known, min(params["neighbours"], n - 1), params["mixing"])
-    embedded = _eigenmaps(graph, n_bits, seed)
+    # Many short products: one thread of the linear algebra library each.
+    with workers():
+        graph, n_pieces = _graph(_directions(vectors), known, min(params["neighbours"], n - 1), params["mixing"])
+        if known is not None and params["further_bits"] == "classes" and 1 < n_pieces <= n_bits:
+            embedded = _rotated(_eigenmaps(graph, n_pieces - 1, seed), n_bits, seed)
+        else:
+            embedded = _eigenmaps(graph, n_bits, seed)
     bits = embedded > np.median(embedded, axis=0)
     mean = _linear.mean_of(vectors)
     rows = _linear.centred(vectors, mean)
@@ -114,13 +133,15 @@ def _directions(vectors: np.ndarray) -> np.ndarray:
     return (wide / np.where(lengths > 0, lengths, 1.0)).astype(np.float32)
 
 
-def _graph(rows: np.ndarray, known: Labelled | None, k: int, mixing: float) -> Any:
-    """Make W of equation (1), in one piece, as a sparse array."""
-    graph = None if known is not None and mixing == 0 else _edges(rows, *_nearest(rows, k))
-    if known is not None:
-        of_class = _edges(rows, *_nearest_of_class(rows, known, k))
-        graph = of_class if graph is None else of_class + mixing * graph
-    return _linked(graph, rows)
+def _graph(rows: np.ndarray, known: Labelled | None, k: int, mixing: float) -> tuple[Any, int]:
+    """Make W, in one piece, as a sparse array, and count the pieces that neighbours alone make, of a class if known."""
+    from scipy.sparse.csgraph import connected_components
+
+    graph = _edges(rows, *(_nearest(rows, k) if known is None else _nearest_of_class(rows, known, k)))
+    n_pieces = connected_components(graph, directed=False)[0]
+    if known is not None and mixing > 0:
+        graph = graph + mixing * _edges(rows, *_nearest(rows, k))
+    return _linked(graph, rows), n_pieces
 
 
 def _nearest(rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -183,7 +204,7 @@ def _eigenmaps(graph: Any, n_vectors: int, seed: int) -> np.ndarray:
     """Give y_1 … of equation (2), float64 (n, n_vectors)."""
     from scipy.linalg import eigh
     from scipy.sparse import diags_array
-    from scipy.sparse.linalg import LinearOperator, eigsh
+    from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
     n = graph.shape[0]
     root = np.sqrt(graph.sum(axis=1))
@@ -191,17 +212,29 @@ def _eigenmaps(graph: Any, n_vectors: int, seed: int) -> np.ndarray:
     scaling = diags_array(1 / root)
     walk = (scaling @ graph @ scaling).tocsr()
     # The eigenvalue of y_0 goes from 1, the largest, to -1, where nothing is below it.
-    if n <= _DENSE_ROWS or n_vectors > n // 4:
-        dense = walk.toarray() - 2 * np.outer(trivial, trivial)
-        values, vectors = eigh(dense, subset_by_index=(n - n_vectors, n - 1))
-    else:
+    if n > _DENSE_ROWS and n_vectors <= n // 4:
         shifted = LinearOperator(
             (n, n), matvec=lambda v: walk @ v.reshape(-1) - 2 * trivial * (trivial @ v.reshape(-1)), dtype=np.float64
         )
         start = np.random.default_rng(seed).standard_normal(n)
         n_basis = min(n, max(2 * n_vectors + 1, n_vectors + 40))
-        values, vectors = eigsh(shifted, n_vectors, which="LA", v0=start, ncv=n_basis, tol=1e-6)
-    return vectors[:, np.argsort(-values, kind="stable")] / root[:, None]
+        # Where it does not converge, there is time for the whole matrix.
+        with suppress(ArpackNoConvergence):
+            values, vectors = eigsh(shifted, n_vectors, which="LA", v0=start, ncv=n_basis, tol=1e-6)
+            return vectors[:, np.argsort(-values, kind="stable")] / root[:, None]
+    dense = walk.toarray() - 2 * np.outer(trivial, trivial)
+    _, vectors = eigh(dense, subset_by_index=(n - n_vectors, n - 1))
+    return vectors[:, ::-1] / root[:, None]
+
+
+def _rotated(embedded: np.ndarray, n_bits: int, seed: int) -> np.ndarray:
+    """Add random rotations of the columns until there are enough, float64 (n, n_bits)."""
+    rng = np.random.default_rng(seed)
+    n_columns = embedded.shape[1]
+    parts = [embedded]
+    while len(parts) * n_columns < n_bits:
+        parts.append(embedded @ np.linalg.qr(rng.standard_normal((n_columns, n_columns)))[0])
+    return np.hstack(parts)[:, :n_bits]
 
 
 @hookimpl

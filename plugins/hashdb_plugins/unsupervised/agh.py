@@ -19,7 +19,8 @@ and n s values. Encode: n m dim for the distances, n s (dim + n_bits) for the re
 distinct rows. ``eigenvalues`` in the state are the λ.
 
 Differs from the paper: nothing. The authors' code leaves out every λ above 0.999 where this leaves out the constant
-only: in a graph that falls apart, the others near 1 are what tells its parts from each other.
+only: in a graph that falls apart, the others near 1 are what tells its parts from each other. By default s = 3, the
+authors having 2 on MNIST: of images, 2 and 3 find classes best (GIST of CIFAR-10, digits), 10 finds distances (SIFT).
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ def describe() -> MethodInfo:
             Param("spread_tolerance", float, 0.15, minimum=0, maximum=1, grid=(0.1, 0.15, 0.3), help="of their spread"),
         ),
         default_train=10_000,
-        when="Euclidean neighbours with 16 to 128 bits, above all more bits than dimensions; itq finds more up to there",
+        when="Euclidean neighbours, 16 to 128 bits, where these are more than the dimensions; else itq finds more",
     )
 
 
