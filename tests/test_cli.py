@@ -19,6 +19,7 @@ import pytest
 
 import hashdb
 from hashdb.cli import main
+from hashdb.describing import GROUPS
 
 
 class Done(NamedTuple):

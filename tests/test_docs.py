@@ -56,9 +56,8 @@ def test_the_command_line_page_is_the_help() -> None:
 
 
 def test_the_pages_of_the_methods_are_what_they_say_of_themselves() -> None:
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "docs/make_method_pages.py"), "--check"], capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, str(ROOT / "docs/make_method_pages.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 

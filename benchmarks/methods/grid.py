@@ -68,6 +68,11 @@ def measure(cell: Cell) -> dict[str, Any]:
     asked = model.encode(vectors[split.test_queries])
     truth = LabelTruth(labels[split.test_queries], labels[database])
     found = evaluate(codes, asked, truth, n_bits=model.n_stored_bits)
+    learned = {}
+    if cell.n_training is None and model.training_codes is not None:
+        # What an index holds that is built with database_codes="learned".
+        again = evaluate(model.training_codes, asked, truth, n_bits=model.n_stored_bits)
+        learned = {f"learned_{name}": round(again[name], 5) for name in ("map", "map_by_order")}
     return {
         "method": cell.method,
         "quantiser": cell.quantiser,
@@ -78,6 +83,7 @@ def measure(cell: Cell) -> dict[str, Any]:
         "fit": round(fitted - start, 3),
         "encode": round(encoded - fitted, 3),
         **{name: round(found[name], 5) for name in KEPT},
+        **learned,
     }
 
 

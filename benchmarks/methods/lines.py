@@ -40,10 +40,12 @@ def results() -> list[dict[str, Any]]:
 
 def by_method(cells: list[dict[str, Any]]) -> list[tuple[str, ...]]:
     """Lay out one row a method and training set, in the order of the cells."""
-    return [
-        (f"`{method}`", trained, *_values(found))
-        for (method, trained), found in _grouped(cells, lambda cell: (cell["method"], _trained(cell))).items()
-    ]
+    rows = []
+    for (method, trained), found in _grouped(cells, lambda cell: (cell["method"], _trained(cell))).items():
+        rows.append((f"`{method}`", trained, *_values(found)))
+        if "learned_map" in found[0]:
+            rows.append((f"`{method}`", f"{trained}; learned codes", *_values(found, "learned_")))
+    return rows
 
 
 def quantised(cells: list[dict[str, Any]]) -> list[tuple[str, ...]]:
@@ -67,9 +69,9 @@ def _trained(cell: dict[str, Any]) -> str:
     return "all 59,000" if cell["n_training"] is None else f"{cell['n_training']:,}"
 
 
-def _values(cells: list[dict[str, Any]]) -> list[str]:
+def _values(cells: list[dict[str, Any]], prefix: str = "") -> list[str]:
     return [
-        spread([cell[measure] for cell in cells if cell["n_bits"] == bits])
+        spread([cell[prefix + measure] for cell in cells if cell["n_bits"] == bits])
         for measure in ("map_by_order", "map")
         for bits in BITS
     ]
