@@ -16,7 +16,7 @@ KERNELS = ("rbf", "linear")
 
 @pytest.mark.parametrize("check", METHOD_CHECKS)
 def test_contract(check):
-    check_method("grh", params={"iterations": 1}, only=[check])
+    check_method("grh", params={"iterations": 1, "initial": "itq"}, only=[check])
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_a_bit_that_the_graph_makes_constant_stays_as_it_was(task):
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_no_weight_on_the_graph_predicts_the_first_codes(task, kernel):
     vectors, labels = task
-    params = {"kernel": kernel, "alpha": 0.0, "c": 100.0, "iterations": 2}
+    params = {"kernel": kernel, "initial": "itq", "alpha": 0.0, "c": 100.0, "iterations": 2}
     first = hashdb.fit(vectors, "itq", 8).encode(vectors)
     codes = hashdb.fit(vectors, "grh", 8, labels=labels, params=params).encode(vectors)
     assert np.bitwise_count(first ^ codes).sum() < 0.06 * 300 * 8
@@ -78,7 +78,7 @@ def test_margins_are_those_of_the_machines(task, kernel):
 
     vectors, labels = task
     model = hashdb.fit(vectors, "grh", 6, labels=labels, params={"kernel": kernel, "iterations": 1})
-    first = hashdb.codes.unpack(hashdb.fit(vectors, "itq", 6).encode(vectors), 6)
+    first = hashdb.codes.unpack(hashdb.fit(vectors, "lsh", 6).encode(vectors), 6)
     wanted = grh._smoothed(first, first, labelled("grh", vectors, labels), model.params["alpha"])
     x = vectors - vectors.mean(axis=0, dtype=np.float64)
     mean_square = (x**2).sum(axis=1).mean()
@@ -136,11 +136,11 @@ def test_the_scale_of_the_data_changes_hardly_a_code(task, kernel, exponent):
     assert np.bitwise_count(ours ^ theirs).sum() < 0.01 * 300 * 8
 
 
-def test_more_bits_than_dimensions_need_other_first_codes(task):
+def test_more_bits_than_dimensions_cannot_start_from_itq(task):
     vectors, labels = task
     with pytest.raises(ArgumentError, match="n_bits is 32, the vectors have 20 dimensions; ask for fewer bits or use"):
-        hashdb.fit(vectors, "grh", 32, labels=labels)
-    model = hashdb.fit(vectors, "grh", 32, labels=labels, params={"initial": "lsh"})
+        hashdb.fit(vectors, "grh", 32, labels=labels, params={"initial": "itq"})
+    model = hashdb.fit(vectors, "grh", 32, labels=labels)
     assert model.encode(vectors).shape == (300, 1)
 
 
@@ -166,3 +166,18 @@ def test_progress_counts_machines(task):
         progress=lambda done, total: seen.append((done, total)),
     )
     assert seen == [(done, 8) for done in range(1, 9)]
+
+
+def test_cifar_images_find_their_class(data):
+    """Mean average precision over the whole ranking at 32 bits; that of itq is .17."""
+    gist = np.load(data / "cifar10" / "gist512_float16.npy", mmap_mode="r")
+    labels = np.concatenate([np.load(data / "cifar10" / f"{part}_labels.npy").ravel() for part in ("train", "test")])
+    order = np.random.default_rng(0).permutation(len(gist))
+    queries, train, rest = (np.sort(order[part]) for part in (slice(0, 100), slice(100, 1100), slice(1100, 6100)))
+    for kernel, low in (("rbf", 0.24), ("linear", 0.2)):
+        model = hashdb.fit(gist[train].astype(np.float32), "grh", 32, labels=labels[train], params={"kernel": kernel})
+        codes, scores = model.encode(gist[rest].astype(np.float32)), []
+        for query, label in zip(model.encode(gist[queries].astype(np.float32)), labels[queries], strict=True):
+            hits = labels[rest][np.argsort(np.bitwise_count(codes ^ query).sum(axis=1), kind="stable")] == label
+            scores.append((np.cumsum(hits) / np.arange(1, len(hits) + 1))[hits].mean())
+        assert low < np.mean(scores) < 0.36

@@ -135,3 +135,17 @@ def test_more_bits_than_dimensions_are_refused(task):
 def test_constant_rows_give_finite_weights():
     state = hashdb.fit(np.ones((6, 4), np.float32), "ssh", 4, labels=[0, 1, 0, 1, -1, -1]).state
     assert all(np.isfinite(array).all() for array in state.values())
+
+
+def test_relaxed_codes_of_digits_use_more_bits_than_classes(digits):
+    vectors, classes = digits.data.astype(np.float32), digits.target
+
+    def precision(n_bits, **params):
+        model = hashdb.fit(vectors[:800], "ssh", n_bits, labels=classes[:800], params=params)
+        bits = hashdb.codes.unpack(model.encode(vectors), n_bits)
+        nearest = np.argsort((bits[800:, None] != bits[None, :800]).sum(axis=2), axis=1, kind="stable")[:, :20]
+        return (classes[:800][nearest] == classes[800:, None]).mean()
+
+    assert precision(8) > 0.5
+    assert precision(32) < precision(8)
+    assert precision(32, relaxation=10.0) > precision(8) + 0.1

@@ -52,7 +52,7 @@ def describe() -> MethodInfo:
         paper="Moran, Lavrenko, Graph Regularised Hashing, ECIR",
         year=2015,
         params=(
-            Param("initial", str, "itq", choices=("itq", "lsh"), grid=("itq", "lsh"), help="method of the first codes"),
+            Param("initial", str, "lsh", choices=("lsh", "itq"), grid=("lsh", "itq"), help="method of the first codes"),
             Param("kernel", str, "rbf", choices=("rbf", "linear"), grid=("rbf", "linear"), help="of the machines"),
             Param(
                 "alpha",
@@ -77,7 +77,7 @@ def describe() -> MethodInfo:
         ),
         supervision="labels",
         default_train=1000,
-        when="labels of about a thousand rows: improves the codes of itq or lsh; kernel linear for fast encoding",
+        when="labels of about a thousand rows: smooths the codes of lsh or itq; kernel=linear encodes faster",
     )
 
 

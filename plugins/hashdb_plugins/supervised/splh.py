@@ -1,7 +1,7 @@
 """Sequential projection learning (SPLH): with labels the semi-supervised S3PLH, without them USPLH.
 
 J. Wang, S. Kumar, S.-F. Chang: Sequential Projection Learning for Hashing with Compact Codes. International Conference
-on Machine Learning (ICML), 2010, sections 3 and 4; the authors' code for what the paper leaves open.
+on Machine Learning (ICML), 2010; reconstructed from the authors' code.
 
 X are the centred vectors, C their covariance, X_l those with a label, s_ij is 1 for two of these that share a class and
 -1 for two that do not, ||·|| the Frobenius norm. For bit k = 1, 2, … starting with S = (s_ij):
@@ -31,7 +31,9 @@ n dim n_bits. More bits than dimensions are possible: what remains when X is use
 state is w_k' M_k w_k, the largest eigenvalue, for each bit.
 
 Differs from the paper: the scales in (1) and (2), which make η and α mean the same for any data. X_l in (1) is not
-deflated by (3): so the authors' code has it, although the paper's text can be read either way.
+deflated by (3): so the authors' code has it, although the paper's text can be read either way. The threshold is the
+mean in (5) too, where the authors' code takes the median; its λ is 0.125 and its r and R are 1,000 of a million rows,
+too many beside fewer rows for so small a λ.
 """
 
 from __future__ import annotations
@@ -99,7 +101,7 @@ def describe() -> MethodInfo:
         ),
         supervision="optional labels",
         default_train=20_000,
-        when="few labels and more bits than ssh can use well; without labels, pseudo-labels near the thresholds",
+        when="labels and more bits than classes, where ssh falls off; fast, any number of bits; labels may be missing",
     )
 
 

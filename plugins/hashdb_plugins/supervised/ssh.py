@@ -29,7 +29,8 @@ u dim doubles, never a matrix of pairs. Encode n dim n_bits. At most dim bits. `
 
 Differs from the paper: A and C are scaled to norm 1, so that η means the same for data of any scale, number of rows
 and number of labels; the paper adds X_l S X_l' + η X X' as they are. Of the solutions (5) of the relaxed problem it
-takes another, from a Cholesky factor.
+takes another, from a Cholesky factor. Reconstructed from its objective as later papers and the authors' code of its
+successor state it.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def describe() -> MethodInfo:
         supervision="labels",
         max_bits=None,
         default_train=100_000,
-        when="a few labels among many rows without one: one eigenproblem, linear codes; at most dim bits",
+        when="few labels among many rows: one eigenproblem, at most dim bits; relaxation=10 for more bits than classes",
     )
 
 

@@ -30,7 +30,8 @@ block of n. Encode n dim n_bits. Fewer bits than rows. The bits of (3), which th
 trains on, are the training codes of the model.
 
 Differs from the paper: linked pieces, mixed graph and further bits as said. Vectors for (4) are centred and scaled by
-one number to mean square length 1, so that C means the same for data of any scale.
+one number to mean square length 1, so that C means the same for data of any scale. The part about labels is
+reconstructed from implementations of the second paper's graph.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def describe() -> MethodInfo:
         ),
         supervision="optional labels",
         default_train=5000,
-        when="texts and other data that lie in groups; balanced bits, linear codes; with labels best at few bits",
+        when="data in groups, such as texts; balanced, linear bits: a few of them without labels, any number with",
     )
 
 
