@@ -163,7 +163,7 @@ class Host:
         seconds: dict[str, list[list[float]]] = {way: [[] for _ in range(n)] for way, n in counts.items()}
         ways = list(seconds)
         for repeat in range(repeats):
-            first = repeat % len(ways)  # the first of them wakes the process
+            first = repeat % max(1, len(ways))  # the first of them wakes the process
             for way in ways[first:] + ways[:first]:
                 for number, kept in enumerate(seconds[way]):
                     query = self._queries[number : number + 1]

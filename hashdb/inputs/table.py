@@ -151,7 +151,14 @@ def _vector_columns(file: str, layout: Layout, *, is_csv: bool) -> list[int]:
 def _split(line: str, delimiter: str | None, is_quoted: bool) -> list[str]:
     if delimiter is None:
         return line.split()
-    cells = next(csv.reader([line], delimiter=delimiter)) if is_quoted and '"' in line else line.split(delimiter)
+    if not is_quoted or '"' not in line:
+        cells = line.split(delimiter)
+    else:
+        try:
+            cells = next(csv.reader([line], delimiter=delimiter))
+        except csv.Error:
+            # A lone carriage return outside of quotes ends a line for the reader, and not for us.
+            cells = next(csv.reader([line.replace("\r", " ")], delimiter=delimiter))
     return [cell.strip() for cell in cells]
 
 

@@ -293,3 +293,13 @@ def test_lines_of_zeros_and_ones_are_not_guessed_to_be_hex(tmp_path):
     file.write_text("0101" * 16 + "\n" + "1100" * 16 + "\n")
     with pytest.raises(InputFileError, match="--format hex"):
         open_vectors(file)
+
+
+def test_a_lone_carriage_return_in_a_line_with_quotes_is_refused_by_name(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes(b'1,"2"\n3\r,"4"\n5,"6"\n')
+    with (
+        pytest.raises(InputFileError, match="a.csv: lines 1 to 3 cannot be read as numbers"),
+        open_vectors(path) as source,
+    ):
+        list(source.batches(10))
