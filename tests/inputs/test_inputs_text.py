@@ -299,7 +299,7 @@ def test_a_lone_carriage_return_in_a_line_with_quotes_is_refused_by_name(tmp_pat
     path = tmp_path / "a.csv"
     path.write_bytes(b'1,"2"\n3\r,"4"\n5,"6"\n')
     with (
-        pytest.raises(InputFileError, match="a.csv: lines 1 to 3 cannot be read as numbers"),
+        pytest.raises(InputFileError, match=r"a\.csv: lines 1 to 3 cannot be read as numbers"),
         open_vectors(path) as source,
     ):
         list(source.batches(10))
