@@ -22,6 +22,7 @@ ALL_WAYS = Question("k", 10)  # where recall is set against time
 SLOW = 2.2  # times the scan: a single query above that is counted
 WORTH = 50e-6  # seconds a query: ratios of cells that take less are not counted
 _FOUND_AT_MOST = 4_000_000  # rows that a batch may find, for they travel between processes
+_FEWEST_SINGLES = 3  # queries a way is asked one at a time
 _SINGLES = 100  # single queries at most
 _PATIENCE = 4  # a single query may take that many times what a measurement may
 _HOPELESS = 3.0  # seconds a query after which a way is not asked for more of the same kind
@@ -198,7 +199,9 @@ def _singles(runs: Sequence[_Run], question: Question, n_threads: int, pace: flo
         mine = {run.way: run for run in runs if run.contender is contender}
         budget = pace * contender.pace
         slow = {way for way, run in mine.items() if run.one > _PATIENCE * budget}
-        counts = {way: int(np.clip(budget / (REPEATS * run.one), 3, _SINGLES)) for way, run in mine.items()}
+        counts = {
+            way: int(np.clip(budget / (REPEATS * run.one), _FEWEST_SINGLES, _SINGLES)) for way, run in mine.items()
+        }
         if {"planner", "scan"} <= set(counts) - slow:
             counts["planner"] = counts["scan"] = min(counts["planner"], counts["scan"])
         quick = {way: n for way, n in counts.items() if way not in slow}
@@ -213,11 +216,14 @@ def _planner(batch: dict[str, Any], single: dict[str, list[float]]) -> dict[str,
     """Compare the planner with the faster of the forced ways and, query by query, with the scan."""
     forced = [label for label in ("hashdb scan", "hashdb buckets") if label in batch]
     pairs = list(zip(single["hashdb planner"], single["hashdb scan"], strict=False))
-    best = {label: median(single[label]) for label in forced}
+    # Over the same queries, but for a way so slow that it was asked next to nothing.
+    known = [len(single[label]) for label in ("hashdb planner", *forced)]
+    asked = min((n for n in known if n >= _FEWEST_SINGLES), default=1)
+    best = {label: median(single[label][:asked]) for label in forced}
     return {
         "batch": batch["hashdb planner"]["median"] / min(batch[label]["median"] for label in forced),
         "batch counts": batch["hashdb planner"]["median"] > WORTH,
-        "single": median(single["hashdb planner"]) / min(best.values()),
+        "single": median(single["hashdb planner"][:asked]) / min(best.values()),
         "single counts": median(single["hashdb planner"]) > WORTH,
         "slow": sum(planner > SLOW * scan and planner > WORTH for planner, scan in pairs),
         "compared": len(pairs),
