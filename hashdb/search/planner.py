@@ -11,7 +11,7 @@ What a k-NN search through buckets will cost is not known before, for it depends
 3. A query that has cost as much as the scan is left to it whatever is expected. So a wrong guess costs no more than
    twice the scan.
 4. What a radius search looks into is known before, so it is chosen by the cost. Where the buckets turn out to be fuller
-   than is usual, a query is left to the scan when it has cost half as much.
+   than is usual, those to come are counted, and a query is left to the scan soon where they cost more.
 
 The scan then begins with the bound that the buckets have found. Both give the same answer.
 """
@@ -104,8 +104,6 @@ def plan_radius(
         return Plan(path, "as told", scan, buckets, _FORCED * scan, n_sharing)
     if buckets >= scan:
         return Plan("scan", "the buckets within the radius cost more", scan, buckets)
-    # Either the buckets are as full as is usual, or so full that the scan is better soon than late.
-    budget = min(budget, max(budget / 2, 1.5 * within))
     return Plan("buckets", "those within the radius cost less than the scan", scan, buckets, budget, n_sharing)
 
 

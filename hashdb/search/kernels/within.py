@@ -10,16 +10,20 @@ from hashdb.search.kernels.compare import is_deleted
 from hashdb.search.kernels.compile import device, kernel, readable, words, writable
 from hashdb.search.kernels.intrinsics import address
 from hashdb.search.kernels.memory import load_uint32
+from hashdb.search.kernels.partition import hashed
 from hashdb.search.kernels.probing import (
     BUDGET,
     DAMAGED,
     DONE,
     FOUND_COST,
     FULL,
+    HASH_SHIFT,
     N_CANDIDATES,
     N_KEPT,
     N_PROBES,
+    OFFSETS,
     OVER_BUDGET,
+    PROBE_COST,
     RADIUS,
     REACHED,
     RING,
@@ -35,12 +39,16 @@ from hashdb.search.kernels.probing import (
     n_masks,
     n_steps,
     nearer_in_bucket,
+    next_mask,
     note,
     step,
 )
 
 Array = Any
 QUERY_SHIFT = 45  # a kept row is one number, query << 45 | distance << 32 | row
+_LOOK_AHEAD = 1 / 32  # of its budget a query has spent when its buckets are counted, if it is their codes that cost
+_TELLING = 512  # codes of a bucket that tell how many of the others are within the radius
+_COUNTING = 1 / 8  # of its budget that probes may cost which only count
 _i64 = types.int64
 _u64 = types.uint64
 
@@ -89,7 +97,7 @@ def search_within(
     for q in range(first, queries.shape[0]):
         query = address(queries) + 8 * segment.n_words * q
         state, before = states[q], n_kept
-        state[STATUS] = RUNNING
+        state[STATUS], is_counted = RUNNING, False
         state[N_PROBES] = state[N_CANDIDATES] = state[SPENT] = 0
         # After stage `radius` every code within the radius has been met, see hashdb.search.kernels.probing.
         for stage in range(part, radius + 1, n_parts):
@@ -97,6 +105,10 @@ def search_within(
             n_kept = _run_stage(
                 segment, query_keys[q, stage % m], query, radius + 1, costs, before, state, keys, n_kept, ring, noted
             )
+            if state[STATUS] == RUNNING and not is_counted and _are_full(state, costs):
+                is_counted = True
+                if _cost_of(segment, query_keys[q], radius, costs, part, n_parts) > costs[BUDGET]:
+                    state[STATUS] = OVER_BUDGET
             if state[STATUS] != RUNNING:
                 break
         if state[STATUS] == FULL:
@@ -109,6 +121,33 @@ def search_within(
         else:
             n_kept = before
     return queries.shape[0], n_kept
+
+
+@device
+def _are_full(state: Array, costs: Array) -> bool:
+    """Tell whether codes in buckets, not finding the buckets, have made a query cost a part of its budget."""
+    return state[SPENT] > max(_LOOK_AHEAD * costs[BUDGET], 2 * costs[PROBE_COST] * state[N_PROBES])
+
+
+@device
+def _cost_of(segment: Any, query_keys: Array, radius: int, costs: Array, part: int, n_parts: int) -> float:
+    """Estimate the least that a query costs, from the codes in its buckets; once it is too much, so much."""
+    m = segment.tables.shape[0]
+    cost, n_left = 0.0, types.int64(_COUNTING * costs[BUDGET] / costs[PROBE_COST])
+    for stage in range(part, radius + 1, n_parts):
+        table, key = segment.tables[stage % m], query_keys[stage % m]
+        mask = first_mask(stage // m)
+        for _ in range(min(n_masks(table[WIDTH], stage // m), n_left)):
+            bucket = types.int64(hashed(key ^ mask, table[HASH_SHIFT]))
+            mask = next_mask(mask)
+            n_left -= 1
+            n_codes = types.int64(load_uint32(table[OFFSETS], bucket + 1)) - types.int64(
+                load_uint32(table[OFFSETS], bucket)
+            )
+            cost += bucket_cost(costs, max(n_codes, 0))
+        if cost > costs[BUDGET]:
+            break
+    return cost
 
 
 @device
@@ -153,8 +192,11 @@ def _collect(
     state: Array, keys: Array, n_kept: int, noted: Array,
 ) -> int:  # fmt: skip
     """Keep what a bucket holds nearer than the limit, up to about ``most``; give the number kept then."""
+    held = n_kept
     for first in range(start, stop, 64):
-        if n_kept > most:
+        # What a large bucket has given so far tells what it will give: the scan finds so many sooner.
+        share = (stop - start) / (first - start) if first - start >= _TELLING else 1.0
+        if n_kept - held > (most - held) / share:
             state[STATUS] = OVER_BUDGET
             return n_kept
         if n_kept + 64 > keys.shape[0]:
