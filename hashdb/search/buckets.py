@@ -54,6 +54,17 @@ class Outcome(NamedTuple):
     n_candidates: int
     substring_radius: int
 
+    def followed_by(self, then: Outcome) -> Outcome:
+        """Join what became of a second search, for the queries that the first one left."""
+        return Outcome(
+            left=self.left[then.left],
+            limits=self.limits,
+            damaged=then.damaged,
+            n_probes=self.n_probes + then.n_probes,
+            n_candidates=self.n_candidates + then.n_candidates,
+            substring_radius=max(self.substring_radius, then.substring_radius),
+        )
+
 
 class _Search(NamedTuple):
     """What all queries of a search have in common."""

@@ -33,8 +33,9 @@ CANDIDATE = 1.0  # wide: in one run with its neighbours, a word
 CANDIDATE_WORD = 1.45  # each of several words
 FOLLOWING = 0.45  # of that, for each code that follows MANY others in its bucket: memory gives them in a stream
 MANY = 256
-CANDIDATE_LEAN = 4.0  # lean: wherever its row is
-CANDIDATE_LEAN_WORD = 6.0
+CANDIDATE_LEAN = 10.0  # lean: wherever its row is, a word
+CANDIDATE_LEAN_WORDS, CANDIDATE_LEAN_WORD = 13.0, 1.8  # and several words, each
+CANDIDATE_LEAN_LINE = 28.0  # each cache line of 8 words after the first
 KEEP = 200.0  # for each of the k
 FOUND = 90.0  # of a row within a radius: told from others, and put into order
 BUCKETS = 55_000.0  # of a search at all
@@ -57,7 +58,9 @@ def scan(n: int, n_words: int, n_queries: int, n_threads: int, k: int = 1) -> fl
     byte = BYTE_CACHED if size <= CACHE and n_words <= 4 else BYTE if n_threads == 1 else BYTE_ALL
     compare = n * (COMPARE + COMPARE_WORD * n_words) / n_threads
     read = size * byte / min(n_queries, QUERIES_AT_ONCE)
-    return max(compare, read) + SCAN_KEEP * k / min(n_threads, n_queries) + SCAN / n_queries
+    # A single query is compared while the memory delivers; several wait for a block, and then for one another.
+    work = max(compare, read) if n_queries == 1 else compare + read
+    return work + SCAN_KEEP * k / min(n_threads, n_queries) + SCAN / n_queries
 
 
 def candidates(n_words: int, wide: bool) -> tuple[float, float]:
@@ -70,7 +73,9 @@ def candidate(n_words: int, wide: bool) -> float:
     """Estimate the time that one code in a bucket takes, in nanoseconds."""
     if wide:
         return CANDIDATE if n_words == 1 else CANDIDATE_WORD * n_words
-    return CANDIDATE_LEAN + CANDIDATE_LEAN_WORD * n_words
+    if n_words == 1:
+        return CANDIDATE_LEAN
+    return CANDIDATE_LEAN_WORDS + CANDIDATE_LEAN_WORD * n_words + CANDIDATE_LEAN_LINE * ((n_words - 1) // 8)
 
 
 def crowded(n_threads: int) -> float:

@@ -12,6 +12,8 @@ What a k-NN search through buckets will cost is not known before, for it depends
    twice the scan.
 4. What a radius search looks into is known before, so it is chosen by the cost. Where the buckets turn out to be fuller
    than is usual, those to come are counted, and a query is left to the scan soon where they cost more.
+5. The scan of a few queries costs each of them more than that of many. Where a batch leaves only a few, these look into
+   their buckets once more, with what the scan costs them then, if that is well above what they had.
 
 The scan then begins with the bound that the buckets have found. Both give the same answer.
 """

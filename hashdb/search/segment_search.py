@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +16,11 @@ from hashdb.search.planner import PATHS, Plan, plan_knn, plan_radius
 from hashdb.search.scan import Lists
 from hashdb.search.tables import StoredTables, Tables, prepare
 
+if TYPE_CHECKING:
+    from hashdb.search.buckets import Outcome  # it loads the kernels
+
 Codes = NDArray[np.uint64]
-log = logging.getLogger(__name__)
+_WORTH_MORE = 1.5  # times its budget that the scan costs where few queries are left: then buckets are tried again
 
 
 class Searchable(Protocol):
@@ -138,39 +140,54 @@ def knn(
     k = scan.check_whole(k, "k")
     limits = scan.check_bound(bound, len(queries), n_bits)
     opened = _Opened.of(segment, queries, n_bits, n_threads, path)
-    plan = plan_knn(opened.tables, opened.why_none, opened.n, opened.n_words, len(queries), k, opened.n_threads, path)
+    plan = opened.plan_knn(len(queries), k, path)
     whole: dict[str, Any] = {"n_bits": n_bits, "deleted": segment.deleted, "n_threads": opened.n_threads}
     if plan.path == "scan" or opened.tables is None or k == 0 or len(queries) == 0:
         return scan.knn(opened.blocks, queries, k, bound=bound, **whole), opened.report(plan)
+    lists, outcome = _knn_by_buckets(opened, opened.tables, opened.queries, min(k, opened.n), limits, plan, path)
+    return lists, opened.report(plan, outcome)
+
+
+def _knn_by_buckets(
+    opened: _Opened,
+    tables: Tables,
+    queries: Codes,
+    k: int,
+    limits: NDArray[np.int64],
+    plan: Plan,
+    path: str | None,
+) -> tuple[Lists, Outcome]:
+    """Search buckets, and what they leave as is best for so few queries: within a larger budget, or by the scan."""
     from hashdb.search import buckets
 
-    k = min(k, opened.n)
+    deleted, n_threads = opened.segment.deleted, opened.n_threads
     rows, distances, counts, outcome = buckets.knn(
-        opened.tables,
-        opened.blocks,
-        opened.queries,
-        k,
-        deleted=segment.deleted,
-        limits=limits,
-        budget=plan.budget,
-        n_threads=opened.n_threads,
+        tables, opened.blocks, queries, k, deleted=deleted, limits=limits, budget=plan.budget, n_threads=n_threads,
         n_sharing=plan.n_sharing,
-    )
+    )  # fmt: skip
     left = outcome.left
     if outcome.damaged:
         opened.disable()
     if len(left):
-        limits = limits if outcome.damaged else outcome.limits
         # No row at the limit or beyond is of interest, and those at the distance before it are.
-        known = (limits[left] - 1).astype(np.int32)
-        scanned = scan.knn(opened.blocks, queries[left], k, bound=known, **whole)
-        rows[left], distances[left] = -1, n_bits + 1
-        width = scanned.rows.shape[1]
-        rows[left, :width], distances[left, :width], counts[left] = scanned
+        limits = (limits if outcome.damaged else outcome.limits)[left]
+        again = opened.plan_knn(len(left), k, None)
+        is_worth_more = again.path == "buckets" and again.budget > _WORTH_MORE * plan.budget
+        if is_worth_more and path is None and not outcome.damaged:
+            found, then = _knn_by_buckets(opened, tables, queries[left], k, limits, again, path)
+            outcome = outcome.followed_by(then)
+        else:
+            found = scan.knn(
+                opened.blocks, queries[left], k, n_bits=tables.n_bits, bound=(limits - 1).astype(np.int32),
+                deleted=deleted, n_threads=n_threads,
+            )  # fmt: skip
+        rows[left], distances[left] = -1, tables.n_bits + 1
+        width = found.rows.shape[1]
+        rows[left, :width], distances[left, :width], counts[left] = found
     width = int(counts.max(initial=0))
     if width < k:
         rows, distances = np.ascontiguousarray(rows[:, :width]), np.ascontiguousarray(distances[:, :width])
-    return Lists(rows, distances, counts), opened.report(plan, outcome)
+    return Lists(rows, distances, counts), outcome
 
 
 def radius(
@@ -247,6 +264,10 @@ class _Opened:
         elif opened.n and len(queries) and path != "scan":
             opened._find_tables(n_bits)
         return opened
+
+    def plan_knn(self, n_queries: int, k: int, path: str | None) -> Plan:
+        """Plan a k-NN search of so many queries."""
+        return plan_knn(self.tables, self.why_none, self.n, self.n_words, n_queries, k, self.n_threads, path)
 
     def disable(self) -> None:
         """Use the tables no more, for they hold rows or places that do not exist."""

@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hashdb.search import costs, engine, planner, scan, segment_search
-from hashdb.search.planner import plan_knn, plan_radius
+from hashdb.search.planner import Plan, plan_knn, plan_radius
 from hashdb.search.segment_search import Report
 from hashdb.search.tables import met_by, prepare
 
@@ -191,6 +191,43 @@ def test_a_batch_is_left_to_the_scan_in_part(set_budget, mixed):
     assert sum(one > budget for one in spent) <= report.n_scanned <= sum(one > budget for one in at_most)
     assert 0 < report.n_scanned < len(queries)
     assert found == [[pair for pair in every if pair[0] <= 8] for every in oracle]
+
+
+def test_the_few_that_a_batch_leaves_look_once_more(monkeypatch, kernels_always, mixed):
+    segment, queries, oracle = mixed
+    asked = []
+
+    def plan(tables, why_none, n, n_words, n_queries, k, n_threads, path):
+        asked.append(n_queries)
+        # A batch gives up where its queries are far from all; what it leaves may cost as much as it likes.
+        return Plan("buckets", "told", 1e9, 1.0, 5e4 if n_queries == len(queries) else math.inf)
+
+    monkeypatch.setattr(segment_search, "plan_knn", plan)
+    found, report = segment.knn(queries, 5, n_threads=1, path=None)
+    assert found == [every[:5] for every in oracle]
+    assert asked[0] == len(queries)
+    assert 0 < asked[1] < len(queries)
+    assert (report.n_scanned, report.path) == (0, "buckets")
+    n_probes = report.n_probes
+    monkeypatch.setattr(segment_search, "_WORTH_MORE", math.inf)
+    found, report = segment.knn(queries, 5, n_threads=1, path=None)
+    assert found == [every[:5] for every in oracle]
+    assert report.n_scanned == asked[1]
+    assert report.n_probes < n_probes
+
+
+@pytest.mark.parametrize("distance", [0, 9])
+def test_a_radius_search_does_not_read_buckets_that_are_too_full(set_budget, distance):
+    equal = np.zeros((40_000, 1), np.uint64)
+    segment = Segment(np.concatenate([equal, random_codes(np.random.default_rng(0), 1000, 64)]), 64).with_tables(4)
+    # The query differs in one substring only: the others lead to all that is equal, within the radius or not.
+    first_bits = [1 << bit for bit in range(64) if int(tables_of(segment).masks[0, 0]) >> bit & 1]
+    query = np.array([[sum(first_bits[:distance])]], np.uint64)
+    set_budget(2.5 * (costs.PROBE + costs.candidates(1, True)[1] * 40_000))
+    found, report = segment.radius(query, 3, n_threads=1)
+    assert found == [[pair for pair in segment.oracle(query)[0] if pair[0] <= 3]]
+    assert report.n_scanned == 1
+    assert report.n_candidates < 2 * 41_000
 
 
 @PROPERTY

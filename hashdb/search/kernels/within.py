@@ -133,7 +133,7 @@ def _are_full(state: Array, costs: Array) -> bool:
 def _cost_of(segment: Any, query_keys: Array, radius: int, costs: Array, part: int, n_parts: int) -> float:
     """Estimate the least that a query costs, from the codes in its buckets; once it is too much, so much."""
     m = segment.tables.shape[0]
-    cost, n_left = 0.0, types.int64(_COUNTING * costs[BUDGET] / costs[PROBE_COST])
+    cost, n_left = 0.0, types.int64(min(_COUNTING * costs[BUDGET] / max(costs[PROBE_COST], 1e-3), 1e15))
     for stage in range(part, radius + 1, n_parts):
         table, key = segment.tables[stage % m], query_keys[stage % m]
         mask = first_mask(stage // m)
@@ -175,7 +175,7 @@ def _run_stage(
             slot = ready & (RING - 1)
             if may_hold(segment, table, ring[0, slot], ring[1, slot], query, limit):
                 # So many rows alone use up what is left: then the scan finds them sooner.
-                most = before + types.int64(min(max(costs[BUDGET] - spent, 0.0) / costs[FOUND_COST], 1e15))
+                most = before + types.int64(min(max(costs[BUDGET] - spent, 0.0) / max(costs[FOUND_COST], 1e-3), 1e15))
                 n_kept = _collect(
                     segment, table, ring[0, slot], ring[1, slot], types.uint64(ring[2, slot]), query, limit, most,
                     state, keys, n_kept, noted,
