@@ -26,6 +26,7 @@ PARTS: dict[str, tuple[str, Callable[[argparse.Namespace], str]]] = {
         lambda options: footprint.main(["--vectors", "20000", "--codes", "100000"] if options.quick else []),
     ),
     "search": ("Search", parts.search),
+    "planner": ("Search: how often the planner errs", parts.planner_),
     "targets": ("Search: the ratios that matter", parts.targets_),
     "tables": ("Search: building bucket tables", parts.tables_),
     "cold": ("Search: the first query", parts.cold_),

@@ -24,6 +24,13 @@ def search(options: Namespace) -> str:
     return page.text(results, sizes, figures)
 
 
+def planner_(options: Namespace) -> str:
+    """Run the grid without peers, which takes a third of the time, and say how often the planner errs."""
+    sizes, work = _sizes(options)._replace(peers=False), _work(options)
+    suite.run(work, sizes, cells.filter_of(options.only))
+    return page.planner(suite.results(work, sizes))
+
+
 def tables_(options: Namespace) -> str:
     """Measure the building of tables."""
     return tables.main(_work(options), 20_000 if options.quick else 10_000_000)

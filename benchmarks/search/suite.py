@@ -1,7 +1,8 @@
 """The grid: every group of cells in turn, each finished cell a JSON file in the work folder, so that a run goes on.
 
-``<work>/cells/<data>-<bits>-<n>/`` holds ``build.json`` and one file a question. Files of codes stay for the next run;
-the index of a group is deleted with its last cell. A work folder is for one state of the code on one machine.
+``<work>/cells/<data>-<bits>-<n>/`` holds ``build.json`` and one file a question; without peers the first folder is
+``own cells``. Files of codes stay for the next run; the index of a group is deleted with its last cell. A work folder is
+for one state of the code on one machine.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class Sizes(NamedTuple):
     pace: float = 0.08  # seconds of a measurement
     n_threads: int = 2
     datasets: Sequence[str] = data.DATASETS
+    peers: bool = True
 
 
 FULL = Sizes()
@@ -65,7 +67,7 @@ def results(work: Path, sizes: Sizes) -> dict[Group, dict[str, Any]]:
     found: dict[Group, dict[str, Any]] = {}
     for group in cells.groups(sizes.bits, sizes.sizes, sizes.datasets):
         names = ["build", *(question.name for question in cells.questions(group, sizes.ks, sizes.radii))]
-        files = {name: _folder(work, group) / f"{name}.json" for name in names}
+        files = {name: _folder(work, group, sizes) / f"{name}.json" for name in names}
         read = {name: json.loads(file.read_text(encoding="utf-8")) for name, file in files.items() if file.exists()}
         if read:
             found[group] = read
@@ -73,7 +75,7 @@ def results(work: Path, sizes: Sizes) -> dict[Group, dict[str, Any]]:
 
 
 def _run_group(work: Path, group: Group, sizes: Sizes) -> None:
-    folder = _folder(work, group)
+    folder = _folder(work, group, sizes)
     missing = [
         question
         for question in cells.questions(group, sizes.ks, sizes.radii)
@@ -90,7 +92,7 @@ def _run_group(work: Path, group: Group, sizes: Sizes) -> None:
     build = _build_ours(index, codes, group)
     left_out = _too_large(build)
     if left_out is None:
-        with _contenders(group, codes, index, queries, sizes.n_threads) as (contenders, facts):
+        with _contenders(group, codes, index, queries, sizes) as (contenders, facts):
             _note(group, "built", started)
             _ask(folder, group, missing, contenders, facts, sizes)
         build |= facts
@@ -122,18 +124,18 @@ def _too_large(build: Mapping[str, Any]) -> str | None:
 
 @contextmanager
 def _contenders(
-    group: Group, codes: Path, index: Path, queries: Any, n_threads: int
+    group: Group, codes: Path, index: Path, queries: Any, sizes: Sizes
 ) -> Iterator[tuple[list[Contender], dict[str, Any]]]:
     """Build everyone, each in a process; give them and the facts of their building, or why one does not take part."""
     found, facts = [], {}
     with ExitStack() as stack:
-        for kind in (ours.Ours, *PEERS):
+        for kind in (ours.Ours, *(PEERS if sizes.peers else ())):
             why = kind.why_not(*group) if kind is not ours.Ours else None
             if why is not None:
                 facts[kind.name] = {"left out": why}
                 continue
             place = index if kind is ours.Ours else codes
-            worker = stack.enter_context(Worker(Host, kind, place, queries, group.n, group.n_bits, n_threads))
+            worker = stack.enter_context(Worker(Host, kind, place, queries, group.n, group.n_bits, sizes.n_threads))
             before = worker.memory()["RssAnon"]
             seconds = worker.watched("build")
             held = worker.memory()["RssAnon"] - before

@@ -125,3 +125,27 @@ def test_the_other_parts_of_the_benchmark_of_the_search_make_their_tables(suite,
     assert "| peak |" in roofline.main(tmp_path, 4096, 20, 1, 2, {})
     assert "| 3,000 | 10 | scan, warm" in billion.main(tmp_path, [3000], 1, 2)
     assert "batch scan, 500 x 1024 bits" in targets.main(tmp_path, 4096, 1, {}, batch_rows=500)
+
+
+def test_benchmark_of_the_planner_has_no_peers_and_names_the_cells_that_miss(suite, tmp_path):
+    from benchmarks.search import page
+
+    sizes = suite.Sizes(**TINY, datasets=("uniform",), peers=False)
+    suite.run(tmp_path, sizes, {"n": "66000"})
+    (group,) = found = suite.results(tmp_path, sizes)
+    cell = found[group]["k=20"]
+    assert set(cell["batch"]) == {"hashdb planner", "hashdb scan", "hashdb buckets"}
+    assert not suite.results(tmp_path, sizes._replace(peers=True))
+    cell["planner"] |= {"batch": 1.5, "batch counts": True, "single": 1.2, "single counts": True}
+    for other in ("k=1", "radius=0", "radius=3"):
+        found[group][other]["planner"] |= {"batch counts": False, "single counts": False}
+    lines = page.planner(found).splitlines()
+    assert (
+        "* Planner / best, batch: 0 of 1 cells above 50 µs within 1.25, worst 1.50 (uniform-64-66000, k=20)." in lines
+    )
+    assert (
+        "* Planner / best, single: 1 of 1 cells above 50 µs within 1.25, worst 1.20 (uniform-64-66000, k=20)." in lines
+    )
+    assert [line for line in lines if line.startswith("| uniform")][0].startswith(
+        "| uniform-64-66000 | k=20 | batch | 1.50"
+    )
