@@ -1,8 +1,8 @@
 """The grid: every group of cells in turn, each finished cell a JSON file in the work folder, so that a run goes on.
 
 ``<work>/cells/<data>-<bits>-<n>/`` holds ``build.json`` and one file a question; without peers the first folder is
-``own cells``. Files of codes stay for the next run; the index of a group is deleted with its last cell. A work folder is
-for one state of the code on one machine.
+``own cells``. Files of codes stay for the next run; the index of a group is deleted with its last cell. A work folder
+is for one state of the code on one machine.
 """
 
 from __future__ import annotations
@@ -170,8 +170,8 @@ def _ask(
     }
 
 
-def _folder(work: Path, group: Group) -> Path:
-    return work / "cells" / group.name
+def _folder(work: Path, group: Group, sizes: Sizes) -> Path:
+    return work / ("cells" if sizes.peers else "own cells") / group.name
 
 
 def _write(path: Path, document: Mapping[str, Any]) -> None:
