@@ -78,7 +78,12 @@ class _Run:
 
 
 def cell(
-    contenders: Sequence[Contender], question: Question, n_threads: int, pace: float, hopeless: set[str]
+    contenders: Sequence[Contender],
+    question: Question,
+    n_threads: int,
+    pace: float,
+    hopeless: set[str],
+    repeats: int = REPEATS,
 ) -> dict[str, Any]:
     """Measure a cell, hashdb among the contenders; ``hopeless`` remembers ways that are too slow to be asked again."""
     runs = []
@@ -88,14 +93,15 @@ def cell(
                 runs.append(_probed(one, way, question, n_threads, pace * one.pace))
     hopeless |= {f"{run.label} {question.kind}" for run in runs if run.one > _HOPELESS and run.way != "scan"}
     _equalise(runs)
-    for repeat in range(REPEATS):
+    for repeat in range(repeats):
         for run in _rotated(runs, repeat):
             if run.one <= _PATIENCE * pace * run.contender.pace or not run.seconds:
                 run.ask(question, n_threads)
                 run.seconds.append(run.last)
     truth = _agreed(runs, question)
-    single = _singles(runs, question, n_threads, pace)
-    alone = _singles([run for run in runs if run.is_ours or run.contender.name == "FAISS flat"], question, 1, pace)
+    single = _singles(runs, question, n_threads, pace, repeats)
+    quick = [run for run in runs if run.is_ours or run.contender.name == "FAISS flat"]
+    alone = _singles(quick, question, 1, pace, repeats)
     batch = {run.label: _batch(run, truth, question) for run in runs}
     return {
         "question": question.name,
@@ -192,7 +198,9 @@ def _recall(truth: Lists, found: Lists, question: Question) -> float | None:
     return float((its_distances <= np.repeat(last, np.diff(its_lims))).sum() / lims[-1])
 
 
-def _singles(runs: Sequence[_Run], question: Question, n_threads: int, pace: float) -> dict[str, list[float]]:
+def _singles(
+    runs: Sequence[_Run], question: Question, n_threads: int, pace: float, repeats: int
+) -> dict[str, list[float]]:
     """Give the seconds of single queries by label, each the median of its repeats."""
     found: dict[str, list[float]] = {}
     for contender in {id(run.contender): run.contender for run in runs}.values():
@@ -200,12 +208,12 @@ def _singles(runs: Sequence[_Run], question: Question, n_threads: int, pace: flo
         budget = pace * contender.pace
         slow = {way for way, run in mine.items() if run.one > _PATIENCE * budget}
         counts = {
-            way: int(np.clip(budget / (REPEATS * run.one), _FEWEST_SINGLES, _SINGLES)) for way, run in mine.items()
+            way: int(np.clip(budget / (repeats * run.one), _FEWEST_SINGLES, _SINGLES)) for way, run in mine.items()
         }
         if {"planner", "scan"} <= set(counts) - slow:
             counts["planner"] = counts["scan"] = min(counts["planner"], counts["scan"])
         quick = {way: n for way, n in counts.items() if way not in slow}
-        times = contender.worker.call("singles", quick, question, n_threads, REPEATS)
+        times = contender.worker.call("singles", quick, question, n_threads, repeats)
         # One thread would take longer still: a slow way is only known with all threads.
         times |= {way: [mine[way].one] for way in slow if n_threads != 1}
         found |= {contender.label(way): values for way, values in times.items()}

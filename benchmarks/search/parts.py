@@ -26,7 +26,7 @@ def search(options: Namespace) -> str:
 
 def planner_(options: Namespace) -> str:
     """Run the grid without peers, which takes a third of the time, and say how often the planner errs."""
-    sizes, work = _sizes(options)._replace(peers=False), _work(options)
+    sizes, work = _sizes(options)._replace(peers=False, repeats=3 if options.quick else 9), _work(options)
     suite.run(work, sizes, cells.filter_of(options.only))
     return page.planner(suite.results(work, sizes))
 

@@ -33,6 +33,7 @@ class Sizes(NamedTuple):
     ks: Sequence[int] = cells.KS
     radii: Sequence[int] = cells.RADII
     pace: float = 0.08  # seconds of a measurement
+    repeats: int = measure.REPEATS
     n_threads: int = 2
     datasets: Sequence[str] = data.DATASETS
     peers: bool = True
@@ -158,7 +159,7 @@ def _ask(
     opened = contenders[0].worker.memory()
     for question in missing:
         try:
-            found = measure.cell(contenders, question, sizes.n_threads, sizes.pace, hopeless)
+            found = measure.cell(contenders, question, sizes.n_threads, sizes.pace, hopeless, sizes.repeats)
         except Exception as error:
             error.add_note(f"in the cell {group.name}, {question.name}")
             raise
