@@ -124,7 +124,8 @@ class Host:
         self._contender, self._place, self._queries = contender, place, queries
         self._n, self._n_bits, self._n_threads = n, n_bits, n_threads
         self._held: Any = None
-        self._found: dict[str, Any] = {}
+        self._question: Question | None = None
+        self._found: dict[str, Any] = {}  # by way, for that question
         # Imports are no part of what a build takes.
         if contender is ours.Ours:
             ours.warm()
@@ -152,6 +153,8 @@ class Host:
         start = time.perf_counter()
         found = call(way, queries, question.value, n_threads)
         seconds = time.perf_counter() - start
+        if question != self._question:
+            self._question, self._found = question, {}
         self._found[way] = found
         return seconds, int(self._held.lists(found)[0][-1])
 
