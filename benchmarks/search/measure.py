@@ -224,19 +224,21 @@ def _planner(batch: dict[str, Any], single: dict[str, list[float]]) -> dict[str,
     """Compare the planner with the faster of the forced ways and, query by query, with the scan."""
     forced = [label for label in ("hashdb scan", "hashdb buckets") if label in batch]
     pairs = list(zip(single["hashdb planner"], single["hashdb scan"], strict=False))
-    # Over the same queries, but for a way so slow that it was asked next to nothing.
-    known = [len(single[label]) for label in ("hashdb planner", *forced)]
-    asked = min((n for n in known if n >= _FEWEST_SINGLES), default=1)
-    best = {label: median(single[label][:asked]) for label in forced}
     return {
         "batch": batch["hashdb planner"]["median"] / min(batch[label]["median"] for label in forced),
         "batch counts": batch["hashdb planner"]["median"] > WORTH,
-        "single": median(single["hashdb planner"][:asked]) / min(best.values()),
+        # The slower way is asked few queries: each way is compared over those that it was asked.
+        "single": max(_median_ratio(single["hashdb planner"], single[label]) for label in forced),
         "single counts": median(single["hashdb planner"]) > WORTH,
         "slow": sum(planner > SLOW * scan and planner > WORTH for planner, scan in pairs),
         "compared": len(pairs),
         "worst": max(planner / scan for planner, scan in pairs),
     }
+
+
+def _median_ratio(ours: Sequence[float], others: Sequence[float]) -> float:
+    n = min(len(ours), len(others))
+    return median(ours[:n]) / median(others[:n])
 
 
 def _spread(times: Sequence[float]) -> dict[str, float]:

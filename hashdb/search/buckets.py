@@ -85,8 +85,10 @@ class _Search(NamedTuple):
 
     def costs(self, share: float = 1.0) -> NDArray[np.float64]:
         """Give the costs as the kernels take them."""
-        each, following = costs.candidates(self.tables.n_words, self.tables.wide)
-        return read_only(np.array([costs.PROBE, each, following, costs.MANY, costs.FOUND, self.budget, share]))
+        tables = self.tables
+        each, following = costs.candidates(tables.n_words, tables.wide)
+        found = costs.found(tables.n, tables.n_words)
+        return read_only(np.array([costs.PROBE, each, following, costs.MANY, found, self.budget, share]))
 
 
 def knn(

@@ -25,7 +25,7 @@ CACHE = 24e6  # bytes that stay there
 SHARED_FROM = 1 << 21  # words compared that are worth a second thread
 QUERIES_AT_ONCE = 256  # that share a reading of the codes
 SCAN_KEEP = 200.0  # for each of the k: more rows are kept for a while
-SCAN = 55_000.0  # of a scan at all: handing out work, merging
+SCAN = 85_000.0  # of a scan at all: handing out work, merging
 
 # Buckets: finding one, and what each code in it costs, which is memory again.
 PROBE = 32.0
@@ -38,6 +38,7 @@ CANDIDATE_LEAN_WORDS, CANDIDATE_LEAN_WORD = 13.0, 1.8  # and several words, each
 CANDIDATE_LEAN_LINE = 28.0  # each cache line of 8 words after the first
 KEEP = 200.0  # for each of the k
 FOUND = 90.0  # of a row within a radius: told from others, and put into order
+FOUND_CACHED = 40.0  # where the codes stay in the last cache
 BUCKETS = 55_000.0  # of a search at all
 ALONE = 300_000.0  # estimated of a single query: what is not worth a second thread
 RISK = 20_000.0  # of k-NN through buckets: it may end in the scan, and has cost about a third of a call by then
@@ -76,6 +77,11 @@ def candidate(n_words: int, wide: bool) -> float:
     if n_words == 1:
         return CANDIDATE_LEAN
     return CANDIDATE_LEAN_WORDS + CANDIDATE_LEAN_WORD * n_words + CANDIDATE_LEAN_LINE * ((n_words - 1) // 8)
+
+
+def found(n: int, n_words: int) -> float:
+    """Estimate the time of a row within a radius, among ``n`` codes, in nanoseconds."""
+    return FOUND_CACHED if 8 * n * n_words <= CACHE else FOUND
 
 
 def crowded(n_threads: int) -> float:

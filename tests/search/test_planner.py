@@ -184,7 +184,7 @@ def test_a_batch_is_left_to_the_scan_in_part(set_budget, mixed):
     answers = [segment.radius(query[None], 8, n_threads=1) for query in queries]
     spent = [costs.PROBE * one.n_probes + costs.candidate(1, True) * one.n_candidates for _, one in answers]
     # Rows that are found cost too; those of the last buckets are not waited for.
-    at_most = [cost + costs.FOUND * len(found[0]) for cost, (found, _) in zip(spent, answers, strict=True)]
+    at_most = [cost + costs.found(2000, 1) * len(found[0]) for cost, (found, _) in zip(spent, answers, strict=True)]
     budget = (min(spent) + max(spent)) / 2
     set_budget(budget)
     found, report = segment.radius(queries, 8, n_threads=2)
