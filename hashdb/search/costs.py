@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 COMPARE = 0.01
 COMPARE_WORD = 0.062
 BYTE = 0.033  # read from memory by one thread
-BYTE_ALL = 0.027  # by all threads together: two of them nearly exhaust the memory
-BYTE_CACHED = 0.016  # from the last cache, where comparing keeps up: codes of up to 4 words
+BYTE_ALL = 0.031  # by all threads together: two of them nearly exhaust the memory
+BYTE_CACHED = 0.02  # from the last cache, where comparing keeps up: codes of up to 4 words
 CACHE = 24e6  # bytes that stay there
 SHARED_FROM = 1 << 21  # words compared that are worth a second thread
 QUERIES_AT_ONCE = 256  # that share a reading of the codes
 SCAN_KEEP = 200.0  # for each of the k: more rows are kept for a while
-SCAN = 85_000.0  # of a scan at all: handing out work, merging
+SCAN = 65_000.0  # of a scan at all: handing out work, merging
 
 # Buckets: finding one, and what each code in it costs, which is memory again.
 PROBE = 32.0

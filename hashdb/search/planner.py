@@ -27,7 +27,7 @@ from hashdb.search import costs
 from hashdb.search.tables import Tables
 
 PATHS = ("scan", "buckets")
-_GAIN = 0.8  # of the scan's time that k-NN through buckets may take of a batch: some of its queries will need both
+_GAIN = 0.8  # of the scan's time that k-NN through buckets may take: some queries will need both
 _FORCED = 1e3  # times the scan that a search may cost that is told to use buckets
 
 
@@ -81,8 +81,7 @@ def plan_knn(
     buckets, budget, n_sharing = _cost(float(tables.stages[near]), costs.KEEP * k, scan, n_queries, n_threads)
     if path is not None:
         return Plan(path, "as told", scan, buckets, _FORCED * scan, n_sharing)
-    worth = scan if n_queries == 1 else _GAIN * scan
-    if first >= budget or buckets + costs.RISK / max(1, n_queries) >= worth:
+    if first >= budget or buckets + costs.RISK / max(1, n_queries) >= _GAIN * scan:
         return Plan("scan", f"for neighbours as far as is usual here, {near} bits, buckets gain little", scan, buckets)
     reason = f"neighbours as near as is usual here, {near} bits, are in few buckets"
     return Plan("buckets", reason, scan, buckets, budget, n_sharing)
