@@ -13,13 +13,14 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import commit, encode, footprint, scan
+from benchmarks import commit, encode, footprint, gist, scan
 from benchmarks.common import machine
 from benchmarks.search import parts
 
 PARTS: dict[str, tuple[str, Callable[[argparse.Namespace], str]]] = {
     "scan": ("Exact scan", lambda options: scan.main(["--quick"] if options.quick else [])),
     "encode": ("Encoding and fitting", lambda options: encode.main(["--quick"] if options.quick else [])),
+    "gist": ("GIST descriptors", lambda options: gist.main(["--quick"] if options.quick else [])),
     "commit": ("Commits", lambda options: commit.main(["--rows", "100000", "--repeats", "5"] if options.quick else [])),
     "footprint": (
         "Large inputs and indexes",

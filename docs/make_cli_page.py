@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -29,16 +31,22 @@ eval "$(_HASHDB_COMPLETE=bash_source hashdb)"
 """
 
 
+_WIDE: dict[str, Any] = {"max_content_width": 100, "terminal_width": 100}
+
+
 def page() -> str:
     """Return the page as text."""
-    root = click.Context(cli, info_name="hashdb", max_content_width=100, terminal_width=100)
-    parts = [HEAD, "## hashdb\n", _help(cli, root)]
-    for name in cli.list_commands(root):
-        command = cli.get_command(root, name)
-        if command is not None:
-            context = click.Context(command, info_name=name, parent=root, max_content_width=100, terminal_width=100)
-            parts += [f"## hashdb {name}\n", _help(command, context)]
-    return "\n".join(parts)
+    return "\n".join([HEAD, *_parts(cli, click.Context(cli, info_name="hashdb", **_WIDE), "hashdb")])
+
+
+def _parts(command: click.Command, context: click.Context, name: str) -> Iterator[str]:
+    """Give the help of a command, and of those below it."""
+    yield f"## {name}\n"
+    yield _help(command, context)
+    for child in command.list_commands(context) if isinstance(command, click.Group) else ():
+        below = command.get_command(context, child)
+        if below is not None:
+            yield from _parts(below, click.Context(below, info_name=child, parent=context, **_WIDE), f"{name} {child}")
 
 
 def _help(command: click.Command, context: click.Context) -> str:

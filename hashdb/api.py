@@ -30,6 +30,7 @@ def build(
     model: Model | None = None,
     quantiser: str | None = None,
     params: Mapping[str, Any] | None = None,
+    encoder: str | None = None,
     ids: Any = None,
     labels: Any = None,
     train: int | None = None,
@@ -51,7 +52,8 @@ def build(
     path : path
         Folder to make; must not hold an index yet.
     vectors : ndarray, shape (n, dim), or file, or mapping of modality to either
-        Anything ``hashdb build`` reads; with several modalities row i of one is paired with row i of the others.
+        Anything ``hashdb build`` reads; with several modalities row i of one is paired with row i of the others. With
+        ``encoder`` images, uint8 (n, height, width, 3) or (n, height, width), or strings.
     method : str
         Entry-point name of a hashing method; ``hashdb methods`` lists them. ``codes`` takes codes as they are.
     n_bits : int, optional
@@ -61,7 +63,10 @@ def build(
     quantiser : str, optional
         Name of a quantiser for the method's projections; without one they are thresholded at 0.
     params : mapping, optional
-        Params of the method and quantiser.
+        Params of the method and quantiser, and of the encoder as ``encoder.NAME``.
+    encoder : str, optional
+        Name of an encoder that turns images or strings into vectors first. It is kept with the model: what is added
+        and queried later may be items too, or vectors that it made.
     ids : ndarray of int64, list of str, or file, optional
         One id a row; default 0 to n - 1.
     labels : ndarray or file, optional
@@ -120,6 +125,7 @@ def build(
         n_bits=n_bits,
         quantiser=quantiser,
         params=dict(params or {}),
+        encoder=encoder,
         labels=labels,
         ids=ids,
         train=train,

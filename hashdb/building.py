@@ -13,13 +13,14 @@ from hashdb import registry
 from hashdb.codes import check_n_bits
 from hashdb.errors import ArgumentError
 from hashdb.inputs import read_ids, read_labels
-from hashdb.model import Model, fit
+from hashdb.inputs.formats import nearest
+from hashdb.model import Encoder, Model, fit, without_encoder
 from hashdb.progress import Progress, silent
-from hashdb.reading import Reader, modality_of, open_reader, open_sources
+from hashdb.reading import Reader, modality_of, open_reader, open_sources, turn_items
 from hashdb.search import TableMaker, check_budget
 from hashdb.storage.folder import check_free
 from hashdb.storage.store import Store
-from hashdb.stored_vectors import METRICS, VECTOR_STORES, StoredVectors
+from hashdb.stored_vectors import METRICS, VECTOR_STORES, Keeping
 from hashdb.writing import check_ids_fit, encode_into
 
 
@@ -33,6 +34,7 @@ class BuildOptions:
     n_bits : int or None
         None: 64, or the width of the codes where the input is codes.
     params : mapping
+    encoder : str or None
     labels, ids : array, file or None
     train : int or None
         Training rows; None: the method's default.
@@ -48,6 +50,7 @@ class BuildOptions:
     n_bits: int | None = None
     quantiser: str | None = None
     params: dict[str, Any] = field(default_factory=dict)
+    encoder: str | None = None
     labels: Any = None
     ids: Any = None
     train: int | None = None
@@ -81,7 +84,7 @@ class Trained:
     """A model with what else was learnt from the training sample."""
 
     model: Model
-    stored: StoredVectors | None
+    keeping: Keeping | None
     learned: NDArray[np.uint64] | None = None
 
 
@@ -95,17 +98,20 @@ def build(path: Path, vectors: Any, options: BuildOptions, model: Model | None, 
     ArgumentError
         A value, file or row that cannot be used; nothing is left behind.
     """
-    sources = open_sources(vectors, path.parent)
+    encoder = model.encoder if isinstance(model, Model) else Encoder.asked(options.encoder, options.params)
+    sources = open_sources(vectors, path.parent, items=bool(encoder or options.encoder))
     try:
         options.check()
         if model is not None:
             _check_model(model, options)
         check_free(path)
+        if encoder is not None:
+            turn_items(sources, encoder, path.parent, progress, must=options.encoder is not None)
         readers = _readers(sources, options, model)
         name = _stored_modality(readers, options, model)
         ids = None if options.ids is None else read_ids(options.ids)
         check_ids_fit(ids, readers[name])
-        trained = _train(readers, name, options, model, progress)
+        trained = _train(readers, name, options, model, encoder, progress)
         return _write(path, readers[name], ids, name or None, trained, options, progress)
     finally:
         for source in sources.values():
@@ -148,6 +154,7 @@ def _check_model(model: Any, options: BuildOptions) -> None:
         "params": (options.params or None, None),
         "labels": (options.labels, None),
         "train": (options.train, None),
+        "encoder": (options.encoder, model.encoder and model.encoder.name),
         "database_codes": (None if options.database_codes == "predicted" else options.database_codes, None),
     }
     for name, (asked, fitted) in fixed.items():
@@ -171,12 +178,19 @@ def _stored_modality(readers: dict[str, Reader], options: BuildOptions, model: M
     if options.store and "" in readers:
         raise ArgumentError(f"store is {options.store!r}, but the input has no modalities; leave it out")
     if name not in readers:
-        raise ArgumentError(f"store is {name!r}, expected one of the modalities given: {', '.join(readers)}")
+        raise ArgumentError(
+            f"store is {name!r}, expected one of the modalities given: {', '.join(readers)}{nearest(name, readers)}"
+        )
     return name
 
 
 def _train(
-    readers: dict[str, Reader], name: str, options: BuildOptions, model: Model | None, progress: Progress
+    readers: dict[str, Reader],
+    name: str,
+    options: BuildOptions,
+    model: Model | None,
+    encoder: Encoder | None,
+    progress: Progress,
 ) -> Trained:
     reader = readers.get(name) or next(iter(readers.values()))
     keep = options.store_vectors
@@ -184,7 +198,7 @@ def _train(
         raise ArgumentError("store_vectors keeps vectors for re-ranking, but the input is codes; leave it out")
     if model is not None:
         sample = reader.sample(_STORE_SAMPLE, options.seed)[0] if keep == "int8" and reader.n_rows else _NO_ROWS
-        return Trained(model, None if keep is None else StoredVectors.learn(keep, sample))
+        return Trained(model, None if keep is None else Keeping.learn(keep, {name: sample}))
     info = registry.get(options.method, kind="method").info
     if reader.n_rows == 0 and reader.n_bits is None:
         raise ArgumentError(
@@ -195,17 +209,18 @@ def _train(
     if learned and n_train < reader.n_rows:
         raise ArgumentError(
             f"database_codes='learned' needs every row in training: {n_train} of {reader.n_rows} do; "
-            f"give train={reader.n_rows}"
+            f"give train={reader.n_rows} (--train {reader.n_rows})"
         )
     progress("reading the training rows", 0, n_train)
     rows, numbers = reader.sample(n_train, options.seed)
+    training = {key: rows if each is reader else each.take(numbers) for key, each in readers.items()}
     labels = None if options.labels is None else _labels_of(options.labels, reader, numbers)
     fitted = fit(
-        rows if "" in readers else {key: each.take(numbers) for key, each in readers.items()},
+        training.get("", training),
         method=options.method,
         n_bits=reader.n_bits or (64 if options.n_bits is None else options.n_bits),
         quantiser=options.quantiser,
-        params=options.params,
+        params=options.params if encoder is None else without_encoder(options.params),
         labels=labels,
         seed=options.seed,
         normalise=options.normalise,
@@ -216,8 +231,8 @@ def _train(
             f"method {options.method} learns no codes of its training rows; use database_codes='predicted'"
         )
     return Trained(
-        fitted,
-        None if keep is None else StoredVectors.learn(keep, rows),
+        fitted if encoder is None else fitted.with_encoder(encoder),
+        None if keep is None else Keeping.learn(keep, training),
         fitted.training_codes if learned else None,
     )
 
@@ -244,7 +259,7 @@ def _write(
     options: BuildOptions,
     progress: Progress,
 ) -> Store:
-    model, stored = trained.model, trained.stored
+    model, keeping = trained.model, trained.keeping
     settings = {
         "metric": options.metric,
         "input_type": reader.input_type,
@@ -261,11 +276,18 @@ def _write(
     )
     try:
         document, arrays = model.to_document()
-        uuid = store.write_model(document, {**arrays, **(stored.arrays() if stored else {})})
+        uuid = store.write_model(document, {**arrays, **(keeping.arrays() if keeping else {})})
         segment = None
         if reader.n_rows:
             segment = encode_into(
-                store, model, reader, ids, stored=stored, modality=modality, learned=trained.learned, progress=progress
+                store,
+                model,
+                reader,
+                ids,
+                stored=keeping.of(modality) if keeping else None,
+                modality=modality,
+                learned=trained.learned,
+                progress=progress,
             )
         store.commit_build(uuid, segment)
     except BaseException:

@@ -31,6 +31,7 @@ def describe(store: Store, snapshot: Snapshot, model: Model, settings: dict[str,
         "method": model.method,
         "quantiser": model.quantiser,
         "plugin": _plugins(model),
+        "encoder": None if model.encoder is None else model.encoder.name,
         "params": {**model.params, **(model.quantiser_params or {})},
         "n_bits": model.n_bits,
         "n_stored_bits": model.n_stored_bits,
@@ -153,7 +154,7 @@ def _describe_tables(segment: Segment) -> dict[str, Any] | None:
 def _plugins(model: Model) -> str:
     """Name the distributions that the model was made with."""
     document, _ = model.to_document()
-    parts = [document[kind] for kind in ("method", "quantiser") if document.get(kind)]
+    parts = [document[kind] for kind in ("encoder", "method", "quantiser") if document.get(kind)]
     return ", ".join(dict.fromkeys(f"{part['distribution']} {part['version']}" for part in parts))
 
 

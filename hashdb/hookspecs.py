@@ -31,7 +31,14 @@ hookimpl = pluggy.HookimplMarker("hashdb")
 
 KINDS = ("method", "quantiser", "encoder")
 INPUTS = ("vectors", "bits", "items")
-SUPERVISIONS = ("none", "labels", "optional labels", "paired modalities", "paired modalities and labels")
+SUPERVISIONS = (
+    "none",
+    "labels",
+    "optional labels",
+    "paired modalities",
+    "paired modalities and labels",
+    "paired modalities and optional labels",
+)
 
 State = dict[str, NDArray[Any]]
 """What fit learns: names of letters, digits, underscores and hyphens; arrays of numbers or bool; floats finite."""
@@ -89,7 +96,8 @@ class MethodInfo:
         ``vectors``; ``bits`` for a method of codes that exist already; ``items`` for an encoder.
     params : tuple of Param
     supervision : str
-        ``none``, ``labels``, ``optional labels``, ``paired modalities``, or ``paired modalities and labels``.
+        ``none``, ``labels``, ``optional labels``, ``paired modalities``, ``paired modalities and labels``, or ``paired
+        modalities and optional labels``.
     default_train : int or None
         Rows to train on unless the user says otherwise; None is all rows.
     min_bits, max_bits : int

@@ -20,7 +20,7 @@ from hashdb.results import Neighbours, RadiusNeighbours
 from hashdb.search import TableMaker
 from hashdb.storage.snapshot import Snapshot
 from hashdb.storage.store import Store
-from hashdb.stored_vectors import StoredVectors
+from hashdb.stored_vectors import Keeping
 
 
 class Index:
@@ -43,9 +43,7 @@ class Index:
         self.model: Model = model if model is not None else Model.from_document(document, arrays)
         self._settings: dict[str, Any] = dict(store.attributes.settings)
         kind = self.store_vectors
-        self._stored = (
-            None if kind == "none" else StoredVectors(kind, arrays.get("vectors.scale"), arrays.get("vectors.zero"))
-        )
+        self._keeping = None if kind == "none" else Keeping.read(kind, arrays)
         self._closed = False
 
     @property
@@ -194,7 +192,7 @@ class Index:
         return querying.rescored(
             snapshot,
             self.model,
-            self._stored,
+            None if self._keeping is None else self._keeping.of(modality),
             rows,
             k,
             rescore=rescore,
@@ -310,7 +308,7 @@ class Index:
         return writing.add(
             self._store,
             self.model,
-            self._stored,
+            self._keeping,
             reading.as_rows(self.model, vectors),
             ids,
             upsert=upsert,

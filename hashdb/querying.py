@@ -84,15 +84,16 @@ def rescored(
 ) -> Neighbours:
     """Take the first ``rescore * k`` of the (distance, id) order and order them by (score, id).
 
-    The score is ``metric`` on the stored vectors where they are of the queries' modality, else the sum of the query's
-    margins over the bits that differ.
+    The score is ``metric`` on the stored vectors where every row has some of the queries' modality, else the sum of the
+    query's margins over the bits that differ: two measures in one list would have no order.
     """
     rescore = _whole("rescore", rescore)
     if rescore < 1:
         raise ArgumentError(f"rescore is {rescore}, expected at least 1: that many times k candidates are re-ranked")
     if metric not in METRICS:
         raise ArgumentError(f"metric is {metric!r}, expected one of {', '.join(METRICS)}")
-    by_vectors = stored is not None and all(segment.modality == modality for segment in snapshot.segments)
+    alive = [segment for segment in snapshot.segments if segment.n_alive]
+    by_vectors = stored is not None and all(one.modality == modality and one.vectors for one in alive)
     if metric_asked and not by_vectors:
         raise ArgumentError(
             f"metric {metric!r} orders by stored vectors, which this index lacks for these queries; leave it out"

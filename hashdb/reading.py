@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from hashdb import codes as packing
 from hashdb.errors import ArgumentError
-from hashdb.inputs import VectorSource, open_vectors
-from hashdb.model import Model
+from hashdb.inputs import VectorSource, encode_source, holds_items, open_vectors
+from hashdb.model import Encoder, Model
+from hashdb.model.checks import unknown_modality
+from hashdb.progress import Progress, silent
 
 _BATCH_VALUES = 1 << 22  # 16 MiB of float32: large enough to hide the cost of a call, small beside a training sample
 
@@ -146,12 +148,14 @@ def check_finite(vectors: NDArray[np.float32], numbers: Sequence[int] | NDArray[
     )
 
 
-def open_sources(vectors: Any, spool_near: Any) -> dict[str, VectorSource]:
-    """Open one input, under the name ``""``, or one a modality."""
+def open_sources(vectors: Any, spool_near: Any, *, items: bool = False) -> dict[str, VectorSource]:
+    """Open one input, under the name ``""``, or one a modality; with ``items`` the one may be of images or strings."""
     if not isinstance(vectors, Mapping):
-        return {"": open_vectors(vectors, spool_near=spool_near)}
+        return {"": open_vectors(vectors, spool_near=spool_near, items=items)}
     if not vectors:
         raise ArgumentError("no modality was given, expected at least one name with its vectors")
+    if "" in vectors:
+        raise ArgumentError("a modality has no name, expected one for each")
     opened: dict[str, VectorSource] = {}
     try:
         for name, value in vectors.items():
@@ -177,8 +181,7 @@ def open_reader(source: Any, model: Model, modality: str | None, input_type: str
     if wants_bits:
         return reader
     if modality is not None and modality not in model.dims:
-        known = ", ".join(name for name in model.dims if name) or "none"
-        raise ArgumentError(f"modality {modality!r} is unknown, expected one of: {known}")
+        raise unknown_modality(modality, model.dims)
     if modality is None and model.modalities:
         raise ArgumentError(
             f"this model has the modalities {', '.join(model.modalities)}: name one (modality=, --modality)"
@@ -186,9 +189,49 @@ def open_reader(source: Any, model: Model, modality: str | None, input_type: str
     expected = model.dims[modality or ""]
     if reader.n_rows and reader.n_columns != expected:
         raise ArgumentError(
-            f"{source.name} has rows of dim {reader.n_columns}, expected dim {expected} as in the build"
+            f"{source.name} has rows of dim {reader.n_columns}, expected dim {expected}"
+            f"{_whose(model, modality, reader.n_columns)} as in the build"
         )
     return reader
+
+
+def _whose(model: Model, modality: str | None, dim: int) -> str:
+    """Say whose dimension was expected, and which modality has the one given."""
+    if modality is None:
+        return ""
+    others = [name for name, one in model.dims.items() if one == dim]
+    return f" of modality {modality!r}" + (f" (dim {dim} is that of {', '.join(others)})" if others else "")
+
+
+def turned(
+    source: VectorSource, encoder: Encoder | None, spool_near: Any = None, progress: Progress = silent
+) -> VectorSource:
+    """Turn a source of items into one of vectors, where there is an encoder; vectors are left as they are."""
+    if encoder is None or not holds_items(source):
+        return source
+    return encode_source(source, encoder, spool_near, progress)
+
+
+def turn_items(
+    sources: dict[str, VectorSource], encoder: Encoder, spool_near: Any, progress: Progress, *, must: bool
+) -> None:
+    """Turn the items of the one input into vectors, in place.
+
+    Raises
+    ------
+    ArgumentError
+        There are several modalities; or, where the input ``must`` be of items, it holds vectors: flat rows of pixels
+        would pass as such and never be encoded.
+    """
+    if "" not in sources:
+        raise ArgumentError(f"encoder {encoder.name} turns one input of items into vectors, got several modalities")
+    source = sources[""]
+    if must and not holds_items(source):
+        raise ArgumentError(
+            f"{source.name} holds rows of {source.n_columns} {source.dtype}, expected items for encoder "
+            f"{encoder.name}: images as uint8 (n, height, width, 3) or (n, height, width), or strings"
+        )
+    sources[""] = turned(source, encoder, spool_near, progress)
 
 
 def as_rows(model: Model, vectors: Any) -> Any:
@@ -203,7 +246,7 @@ def as_rows(model: Model, vectors: Any) -> Any:
 
 def encode_all(model: Model, vectors: Any, modality: str | None, input_type: str) -> packing.Codes:
     """Encode a whole input, holding a batch of it at a time; uint64 (n, n_words)."""
-    with open_vectors(as_rows(model, vectors)) as source:
+    with _open(model, vectors) as source:
         reader = open_reader(source, model, modality, input_type)
         parts = [model.encode(rows, modality=modality) for rows in reader.batches()]
     return np.concatenate(parts) if parts else np.empty((0, packing.n_words_of(model.n_stored_bits)), np.uint64)
@@ -211,9 +254,14 @@ def encode_all(model: Model, vectors: Any, modality: str | None, input_type: str
 
 def read_all(model: Model, vectors: Any, modality: str | None, input_type: str) -> NDArray[Any]:
     """Read a whole input the way a model takes it: float32 (n, dim), or bool (n, n_bits)."""
-    with open_vectors(as_rows(model, vectors)) as source:
+    with _open(model, vectors) as source:
         reader = open_reader(source, model, modality, input_type)
         return reader.sample(reader.n_rows, 0)[0]
+
+
+def _open(model: Model, vectors: Any) -> VectorSource:
+    source = open_vectors(as_rows(model, vectors), items=model.encoder is not None)
+    return turned(source, model.encoder)
 
 
 def read_codes(spec: Any, n_bits: int, input_type: str = "auto") -> packing.Codes:

@@ -51,6 +51,7 @@ _REQUIRED = {
     "quantiser": (("n_projections",), ("fit_quantiser",), ("quantise",)),
     "encoder": (("encode_items",),),
 }
+_AN = {"method": "a method", "quantiser": "a quantiser", "encoder": "an encoder"}
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _PARAM_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 
@@ -155,7 +156,7 @@ def get(name: str, kind: str | None = None) -> Plugin:
     plugin = _registry.load(name)
     if kind is not None and plugin.info.kind != kind:
         raise UnknownMethodError(
-            f"{name!r} is of kind {plugin.info.kind}, expected a {kind}; `hashdb methods` lists all",
+            f"{name!r} is of kind {plugin.info.kind}, expected {_AN.get(kind, kind)}; `hashdb methods` lists all",
             name,
             plugin.distribution,
         )

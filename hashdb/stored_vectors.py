@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +13,12 @@ from hashdb.errors import ArgumentError
 
 VECTOR_STORES = ("float32", "float16", "int8")
 METRICS = ("cosine", "l2", "ip")
+_SCALE, _ZERO = "vectors.scale", "vectors.zero"
 
 
 @dataclass(frozen=True)
 class StoredVectors:
-    """How vectors are kept for re-ranking.
+    """How vectors of one modality are kept for re-ranking.
 
     Attributes
     ----------
@@ -65,8 +67,48 @@ class StoredVectors:
             )
         return small
 
+
+@dataclass(frozen=True)
+class Keeping:
+    """How an index keeps vectors: one kind for all, with a range of its own for each modality where the kind has one.
+
+    Attributes
+    ----------
+    kind : str
+        ``float32``, ``float16`` or ``int8``.
+    ranges : dict of str to StoredVectors
+        For ``int8``, by modality; the key is "" without modalities.
+    """
+
+    kind: str
+    ranges: dict[str, StoredVectors]
+
+    @classmethod
+    def learn(cls, kind: str, samples: Mapping[str, NDArray[np.float32]]) -> Keeping:
+        """Take the range of each dimension of each modality from samples, where the kind needs one."""
+        return cls(kind, {name: StoredVectors.learn(kind, sample) for name, sample in samples.items()})
+
+    @classmethod
+    def read(cls, kind: str, arrays: Mapping[str, NDArray[Any]]) -> Keeping:
+        """Make it of what :meth:`arrays` gave; arrays of other names are passed over."""
+        names = [name.removeprefix(_SCALE).removeprefix(".") for name in arrays if name.startswith(_SCALE)]
+        found = {name: (arrays[_named(_SCALE, name)], arrays.get(_named(_ZERO, name))) for name in names}
+        return cls(kind, {name: StoredVectors(kind, *pair) for name, pair in found.items()})
+
+    def of(self, modality: str | None) -> StoredVectors | None:
+        """Say how rows of a modality are kept; None where they are not, for their range was never learned."""
+        if self.kind != "int8":
+            return StoredVectors(self.kind)
+        return self.ranges.get(modality or "")
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Name the arrays that go to disk with the model."""
-        if self.scale is None or self.zero is None:
-            return {}
-        return {"vectors.scale": self.scale, "vectors.zero": self.zero}
+        found: dict[str, NDArray[Any]] = {}
+        for name, one in self.ranges.items():
+            if one.scale is not None and one.zero is not None:
+                found[_named(_SCALE, name)], found[_named(_ZERO, name)] = one.scale, one.zero
+        return found
+
+
+def _named(name: str, modality: str) -> str:
+    return f"{name}.{modality}" if modality else name

@@ -16,15 +16,15 @@ from hashdb.errors import ArgumentError
 from hashdb.inputs import read_ids
 from hashdb.model import Model
 from hashdb.progress import Progress, silent
-from hashdb.reading import Reader, modality_of, open_reader, open_sources
+from hashdb.reading import Reader, modality_of, open_reader, open_sources, turned
 from hashdb.storage.store import Store
-from hashdb.stored_vectors import StoredVectors
+from hashdb.stored_vectors import Keeping, StoredVectors
 
 
 def add(
     store: Store,
     model: Model,
-    stored: StoredVectors | None,
+    keeping: Keeping | None,
     vectors: Any,
     ids: Any,
     *,
@@ -41,11 +41,13 @@ def add(
     ndarray
         The ids of the rows, in the order of the input.
     """
-    sources = open_sources(vectors, Path(store.path).parent)
+    near = Path(store.path).parent
+    sources = open_sources(vectors, near, items=model.encoder is not None)
     try:
         if len(sources) > 1:
             raise ArgumentError(f"{len(sources)} modalities were given, expected one: an add is of one modality")
         ((name, source),) = sources.items()
+        source = sources[name] = turned(source, model.encoder, near, progress)
         modality = modality_of(name, modality)
         reader = open_reader(source, model, modality, input_type)
         given = None if ids is None else read_ids(ids, kind=store.attributes.id_kind)
@@ -54,6 +56,7 @@ def add(
             raise ArgumentError("this index has string ids: give one id a row (ids=, --ids FILE)")
         if reader.n_rows == 0:
             return np.empty(0, np.int64 if store.attributes.id_kind == "int64" else "<U1")
+        stored = None if keeping is None else keeping.of(modality)
         segment = encode_into(store, model, reader, given, stored=stored, modality=modality, progress=progress)
         return store.commit_add(segment, upsert=upsert, auto_compact=auto_compact)
     finally:

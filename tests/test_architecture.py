@@ -15,6 +15,7 @@ LAYERS = [  # from the roof to the ground; a room imports what stands below it
     ("hashdb.cli",),
     ("hashdb.evaluation",),
     ("hashdb.testing",),
+    ("hashdb.datasets",),
     ("hashdb.api",),
     ("hashdb.index",),
     ("hashdb.describing",),

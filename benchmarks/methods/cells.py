@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 UNSUPERVISED = ("lsh", "sklsh", "pcah", "sh", "itq", "agh", "isohash", "sph")
@@ -11,6 +11,7 @@ QUANTISERS = ("sbq", "hq", "dbq", "mhq", "npq", "vbq")
 QUANTISED = ("lsh", "pcah", "itq")  # methods that every quantiser is tried on
 BITS = (16, 32, 64)
 SEEDS = (0, 1, 2, 3, 4)
+NEIGHBOUR_SEEDS = (0, 1, 2)
 
 TRAINING = 5000
 FEWER = {"ksh": 2000, "bre": 1000, "grh": 1000}  # the training sets of their papers, whose cost is their square
@@ -44,6 +45,16 @@ class Cell:
         trained = "all" if self.n_training is None else self.n_training
         return f"{self.method}+{self.quantiser}-{self.n_bits}-{trained}-{self.seed}"
 
+    @property
+    def facts(self) -> dict[str, str]:
+        """What ``--only`` compares."""
+        return {
+            "method": self.method,
+            "quantiser": self.quantiser,
+            "bits": str(self.n_bits),
+            "seed": str(self.seed),
+        }
+
 
 def grid() -> Iterator[Cell]:
     """Give every cell: all methods with one bit a projection, and three of them with every quantiser."""
@@ -58,7 +69,10 @@ def grid() -> Iterator[Cell]:
                     yield Cell(method, quantiser, n_bits, seed, TRAINING)
 
 
-def chosen(cell: Cell, only: Mapping[str, str]) -> bool:
-    """Tell whether a cell is among those asked for, such as ``method=itq,bits=32``."""
-    held = {"method": cell.method, "quantiser": cell.quantiser, "bits": str(cell.n_bits), "seed": str(cell.seed)}
-    return all(held[name] == value for name, value in only.items())
+def quantised_grid() -> Iterator[Cell]:
+    """Give the cells of the part neighbours: three methods with every quantiser."""
+    for seed in NEIGHBOUR_SEEDS:
+        for n_bits in BITS:
+            for method in QUANTISED:
+                for quantiser in QUANTISERS:
+                    yield Cell(method, quantiser, n_bits, seed, TRAINING)

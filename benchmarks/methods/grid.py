@@ -6,8 +6,6 @@ relevant has the query's class. Features: GIST, 512 dimensions.
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 from collections.abc import Mapping
 from functools import cache
@@ -17,8 +15,9 @@ from typing import Any
 import numpy as np
 
 import hashdb
-from benchmarks.common import data, machine
-from benchmarks.methods.cells import SUPERVISED, Cell, chosen, grid
+from benchmarks.common import data
+from benchmarks.methods import kept
+from benchmarks.methods.cells import SUPERVISED, Cell, grid
 from benchmarks.methods.lines import RESULTS
 from hashdb.evaluation import LabelTruth, Split, evaluate, make_split
 
@@ -29,22 +28,8 @@ KEPT = ("map", "map_by_order", "map_optimistic", "map_pessimistic", "auprc", "pr
 def run(work: Path, only: Mapping[str, str]) -> None:
     """Measure every cell that is chosen and not there yet, and gather all that are there."""
     folder = work / "cells"
-    folder.mkdir(parents=True, exist_ok=True)
-    for cell in grid():
-        file = folder / f"{cell.name}.json"
-        if chosen(cell, only) and not file.exists():
-            measured = measure(cell)
-            file.write_text(json.dumps(measured), encoding="utf-8")
-            print(f"{cell.name}: mAP {measured['map_by_order']:.4f}, fit {measured['fit']:.1f} s", file=sys.stderr)
-    gather(folder)
-
-
-def gather(folder: Path) -> None:
-    """Write the cells that are there, in the order of the grid, into one file."""
-    order = [folder / f"{cell.name}.json" for cell in grid()]
-    cells = [json.loads(file.read_text(encoding="utf-8")) for file in order if file.exists()]
-    lines = ",\n".join(json.dumps(cell) for cell in cells)
-    RESULTS.write_text(f'{{"machine": {json.dumps(machine())}, "cells": [\n{lines}\n]}}\n', encoding="utf-8")
+    kept.run(folder, grid(), only, measure, lambda cell: f"mAP {cell['map_by_order']:.4f}, fit {cell['fit']:.1f} s")
+    kept.gather(folder, grid(), RESULTS)
 
 
 def measure(cell: Cell) -> dict[str, Any]:

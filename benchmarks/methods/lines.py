@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from functools import cache
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
 from benchmarks.common import table
+from benchmarks.methods import kept
 from benchmarks.methods.cells import BITS, QUANTISERS
 
 RESULTS = Path(__file__).parent / "results.json"
@@ -32,16 +32,13 @@ def measured(name: str) -> str:
 @cache
 def results() -> list[dict[str, Any]]:
     """Read the kept cells."""
-    if not RESULTS.exists():
-        return []
-    cells: list[dict[str, Any]] = json.loads(RESULTS.read_text(encoding="utf-8"))["cells"]
-    return cells
+    return kept.read(RESULTS)
 
 
 def by_method(cells: list[dict[str, Any]]) -> list[tuple[str, ...]]:
     """Lay out one row a method and training set, in the order of the cells."""
     rows = []
-    for (method, trained), found in _grouped(cells, lambda cell: (cell["method"], _trained(cell))).items():
+    for (method, trained), found in grouped(cells, lambda cell: (cell["method"], _trained(cell))).items():
         rows.append((f"`{method}`", trained, *_values(found)))
         if "learned_map" in found[0]:
             rows.append((f"`{method}`", f"{trained}; learned codes", *_values(found, "learned_")))
@@ -52,13 +49,14 @@ def quantised(cells: list[dict[str, Any]]) -> list[tuple[str, ...]]:
     """Lay out one row a method and quantiser."""
     return [
         (f"`{method}` + `{quantiser}`", trained, *_values(found))
-        for (method, quantiser, trained), found in _grouped(
+        for (method, quantiser, trained), found in grouped(
             cells, lambda cell: (cell["method"], cell["quantiser"], _trained(cell))
         ).items()
     ]
 
 
-def _grouped(cells: list[dict[str, Any]], key: Any) -> dict[Any, list[dict[str, Any]]]:
+def grouped(cells: list[dict[str, Any]], key: Any) -> dict[Any, list[dict[str, Any]]]:
+    """Put the cells of one key together, keys in the order in which they come."""
     groups: dict[Any, list[dict[str, Any]]] = {}
     for cell in cells:
         groups.setdefault(key(cell), []).append(cell)

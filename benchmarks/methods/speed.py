@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -11,19 +13,93 @@ import numpy as np
 
 import hashdb
 from benchmarks.common import data, table
+from benchmarks.methods import kept
 from benchmarks.methods.cells import SUPERVISED, UNSUPERVISED
 from benchmarks.search.worker import Worker
 from hashdb.describing import describe_plugin
 
+RESULTS = Path(__file__).parent / "speed.json"
 SIZES = (10_000, 100_000, 1_000_000)
 DIMS = (128, 512)
 N_BITS = 64
 N_CLASSES = 10
+REPEATS = 5
+LEAST_SHARES = {"product": 0.4, "anchor kernel": 0.5}
+# Codes of these are no signs of a linear function: after the product they take a cosine or a distance of each value.
+CURVED = ("sh", "sklsh", "sph")
 _ENCODED = 100_000  # rows, at most
 _BYTES = 5 << 29  # of the vectors of a cell, at most
-HEAD = ("method", "dim", "rows", "trained on", "fit", "peak memory of fit", "encode, rows/s", "of the bare product")
+HEAD = ("method", "dim", "rows", "trained on", "fit", "memory of fit", "encode, rows/s", "of the bare", "share")
 
 Array = Any
+
+
+@dataclass(frozen=True)
+class SpeedCell:
+    """One method on vectors of one size.
+
+    Attributes
+    ----------
+    method : str
+    n, dim : int
+        Of the vectors.
+    n_training : int
+        Rows of them that it is fitted to.
+    """
+
+    method: str
+    n: int
+    dim: int
+    n_training: int
+
+    @property
+    def name(self) -> str:
+        """Name of the cell's file."""
+        return f"{self.method}-{self.n}-{self.dim}"
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What ``--only`` compares."""
+        return {"method": self.method, "rows": str(self.n), "dim": str(self.dim)}
+
+
+def grid() -> Iterator[SpeedCell]:
+    """Give every cell, but those that train on the rows of a smaller one, and vectors of more than 2.5 GB."""
+    for method in UNSUPERVISED + SUPERVISED:
+        most = describe_plugin(method)["default_train"]
+        for dim in DIMS:
+            before = None
+            for n in SIZES:
+                n_training = min(n, most or n)
+                if 4 * n * dim <= _BYTES and n_training != before:
+                    yield SpeedCell(method, n, dim, n_training)
+                before = n_training
+
+
+def run(work: Path, only: Mapping[str, str]) -> None:
+    """Measure every cell that is chosen and not there yet, and gather all that are there."""
+    folder = work / "speed"
+    kept.run(folder, grid(), only, measure, lambda cell: f"fit {cell['fit']:.2f} s, encode at {cell['share']:.0%}")
+    kept.gather(folder, grid(), RESULTS)
+
+
+def measure(cell: SpeedCell) -> dict[str, Any]:
+    """Fit and encode one cell in a process of its own."""
+    with Worker(Bench, cell.method, cell.n, cell.dim) as worker:
+        worker.call("draw", cell.n_training)
+        held = worker.memory()["RssAnon"]
+        seconds = worker.watched("fit", N_BITS)
+        peak = worker.peak - held
+        encoded = worker.call("encode", REPEATS)
+    return {
+        "method": cell.method,
+        "n": cell.n,
+        "dim": cell.dim,
+        "n_training": cell.n_training,
+        "fit": round(seconds, 3),
+        "peak": max(0, peak),
+        **encoded,
+    }
 
 
 class Bench:
@@ -37,20 +113,28 @@ class Bench:
         self._vectors = rng.standard_normal((n, dim), dtype=np.float32)
         for first in range(0, n, 1 << 16):
             self._vectors[first : first + (1 << 16)] += centres[self._labels[first : first + (1 << 16)]]
-        hashdb.fit(self._vectors[:2000], method, 8, labels=self._given(slice(0, 2000)), params=_few(method))  # loads it
+        few = slice(0, 2000)
+        hashdb.fit(self._vectors[few], method, 8, labels=self._given(few), params=_quick(method))  # loads it
 
-    def fit(self, n_training: int, n_bits: int) -> float:
+    def draw(self, n_training: int) -> None:
+        """Choose the training rows, whose memory is no part of what a fit takes."""
+        rows: Any = slice(None)
+        if n_training < len(self._vectors):
+            rows = np.sort(np.random.default_rng(1).choice(len(self._vectors), n_training, replace=False))
+        self._training = self._vectors[rows], self._given(rows)
+
+    def fit(self, n_bits: int) -> float:
         """Fit and give the seconds."""
-        rows = np.sort(np.random.default_rng(1).choice(len(self._vectors), n_training, replace=False))
-        training, labels = self._vectors[rows], self._given(rows)
+        training, labels = self._training
         start = time.perf_counter()
         self._model = hashdb.fit(training, self._method, n_bits, labels=labels)
         return time.perf_counter() - start
 
-    def encode(self, repeats: int) -> tuple[float, float]:
-        """Give the rows a second of encoding, and its median ratio to the bare product that it cannot do without."""
+    def encode(self, repeats: int) -> dict[str, Any]:
+        """Give the rows a second of encoding, and its median share of the rate of what it cannot do without."""
         rows = self._vectors[:_ENCODED]
-        bare = _bare(self._model, rows)
+        name, bare = _bare(self._model, rows.shape[1])
+        name = "product, and more" if self._method in CURVED else name
         seconds = []
         bare(rows)
         self._model.encode(rows)
@@ -61,34 +145,36 @@ class Bench:
                 call(rows)
                 pair.append(time.perf_counter() - start)
             seconds.append(pair)
-        return len(rows) / median(pair[1] for pair in seconds), median(pair[0] / pair[1] for pair in seconds)
+        rate = len(rows) / median(pair[1] for pair in seconds)
+        return {"encode": round(rate), "bare": name, "share": round(median(pair[0] / pair[1] for pair in seconds), 4)}
 
     def _given(self, rows: Any) -> Array | None:
         return self._labels[rows] if self._method in SUPERVISED else None
 
 
-def _few(method: str) -> dict[str, Any]:
+def _quick(method: str) -> dict[str, Any]:
     """Give params under which a first fit to few rows is quick."""
     names = {one["param"] for one in describe_plugin(method)["params"]}
     return {"anchors": 50} if "anchors" in names else {}
 
 
-def _bare(model: hashdb.Model, rows: Array) -> Callable[[Array], Array]:
-    """Give the float32 product that encoding cannot do without: with the weights, or the kernel of the anchors."""
+def _bare(model: hashdb.Model, dim: int) -> tuple[str, Callable[[Array], Array]]:
+    """Give the float32 work that encoding cannot do without: the product with the weights, or the kernel of anchors."""
     state = {name: array for name, array in model.state.items() if array.ndim == 2}
     anchors = next((array for name, array in state.items() if "anchors" in name), None)
-    if anchors is None:
-        weights = next((array for array in state.values() if array.shape[0] == rows.shape[1]), None)
-        if weights is None:
-            weights = np.ones((rows.shape[1], N_BITS), np.float32)
-        weights = np.ascontiguousarray(weights, np.float32)
-        return lambda x: x @ weights
-    anchors = np.ascontiguousarray(anchors.T, np.float32)
+    if anchors is not None:
+        return "anchor kernel", _kernel(np.ascontiguousarray(anchors.T, np.float32))
+    weights = next((array for array in state.values() if array.shape[0] == dim), np.ones((dim, N_BITS)))
+    weights = np.ascontiguousarray(weights, np.float32)
+    return "product", lambda rows: rows @ weights
+
+
+def _kernel(anchors: Array) -> Callable[[Array], None]:
     sizes = (anchors**2).sum(axis=0)
 
-    def kernel(x: Array) -> None:
-        for first in range(0, len(x), 4096):
-            block = x[first : first + 4096]
+    def kernel(rows: Array) -> None:
+        for first in range(0, len(rows), 4096):
+            block = rows[first : first + 4096]
             far = block @ anchors
             far *= -2
             far += sizes
@@ -99,32 +185,24 @@ def _bare(model: hashdb.Model, rows: Array) -> Callable[[Array], Array]:
     return kernel
 
 
-def main(sizes: tuple[int, ...] = SIZES, dims: tuple[int, ...] = DIMS, repeats: int = 5) -> str:
-    """Measure every method and return the table."""
-    rows = list(_rows(sizes, dims, repeats))
-    kept = f"{N_BITS} bits, vectors of {N_CLASSES} Gaussian classes; cells whose vectors exceed 2.5 GB are left out."
-    return f"{kept}\n\n{table(HEAD, rows)}"
+def rows() -> str:
+    """Give the table, one row a method and size; a share below its target is bold."""
+    return table(HEAD, [_row(cell) for cell in kept.read(RESULTS)])
 
 
-def _rows(sizes: tuple[int, ...], dims: tuple[int, ...], repeats: int) -> Iterator[tuple[str, ...]]:
-    for method in UNSUPERVISED + SUPERVISED:
-        most = describe_plugin(method)["default_train"]
-        for dim in dims:
-            before = None
-            for n in sizes:
-                n_training = min(n, most or n)
-                if 4 * n * dim > _BYTES or n_training == before:
-                    continue  # trains on as many rows as the smaller one: nothing new
-                before = n_training
-                with Worker(Bench, method, n, dim) as worker:
-                    held = worker.memory()["RssAnon"]
-                    seconds = worker.watched("fit", n_training, N_BITS)
-                    peak = worker.peak - held
-                    rate, ratio = worker.call("encode", repeats)
-                yield (
-                    method, str(dim), f"{n:,}", f"{n_training:,}", f"{seconds:.2f} s", f"{peak / 2**20:,.0f} MiB",
-                    f"{rate:,.0f}", f"{ratio:.0%}",
-                )  # fmt: skip
+def _row(cell: dict[str, Any]) -> tuple[str, ...]:
+    share, least = f"{cell['share']:.0%}", LEAST_SHARES.get(cell["bare"], 0)
+    return (
+        f"`{cell['method']}`",
+        str(cell["dim"]),
+        f"{cell['n']:,}",
+        f"{cell['n_training']:,}",
+        f"{cell['fit']:.2f} s",
+        f"{cell['peak'] / 2**20:,.0f} MiB",
+        f"{cell['encode']:,}",
+        cell["bare"],
+        share if cell["share"] >= least else f"**{share}**",
+    )
 
 
 TARGETS = (
@@ -141,7 +219,7 @@ def targets() -> str:
     gist = np.load(folder / "gist512_float16.npy").astype(np.float32)
     labels = np.concatenate([np.load(folder / f"{part}_labels.npy").reshape(-1) for part in ("train", "test")])
     doubled = np.vstack([gist, gist[:40_000] + np.random.default_rng(0).normal(0, 0.01, (40_000, 512))])
-    rows = []
+    lines = []
     for method, what, target, n, n_bits, quantiser in TARGETS:
         vectors = doubled.astype(np.float32) if n is None else gist[:n]
         start = time.perf_counter()
@@ -152,5 +230,5 @@ def targets() -> str:
             quantiser=quantiser,
             labels=labels[:n] if method in SUPERVISED else None,
         )
-        rows.append((method, what, f"{time.perf_counter() - start:.1f} s", f"{target} s"))
-    return table(("method", "fit", "took", "target"), rows)
+        lines.append((method, what, f"{time.perf_counter() - start:.1f} s", f"{target} s"))
+    return table(("method", "fit", "took", "target"), lines)

@@ -23,6 +23,7 @@ _COMMANDS = {
     "compact": "hashdb.cli.manage:compact",
     "methods": "hashdb.cli.methods:methods",
     "warmup": "hashdb.cli.methods:warmup",
+    "datasets": "hashdb.cli.datasets:datasets",
     "demo": "hashdb.cli.demo:demo",
 }
 

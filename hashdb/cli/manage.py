@@ -56,6 +56,7 @@ def info(index: str, at: int | None, as_json: bool) -> None:
         if name == "segments":
             continue
         say(f"{name.replace('_', ' '):<20} {_for_people(name, value)}")
+    say(f"{'codes':<20} {_codes(described['segments'])}")
     say(f"{'bucket tables':<20} {_tables(described['segments'])}")
 
 
@@ -128,6 +129,18 @@ def compact(index: str, prune: bool, keep: int | None, table_budget: float | Non
     removed = f", removed {count(report.n_versions_removed, 'old version')}" if prune else ""
     freed = f", freed {size(report.n_bytes_freed)}" if report.n_bytes_freed else ""
     say(f"{index}: {done}{removed}{freed}; version {report.version}, {count(report.n_rows, 'row')}")
+
+
+def _codes(segments: list[dict[str, Any]]) -> str:
+    """Say of which modality the rows are, and whether their codes were predicted or learned."""
+    rows: dict[tuple[str | None, str], int] = {}
+    for entry in segments:
+        kind = entry["modality"], entry["database_codes"]
+        rows[kind] = rows.get(kind, 0) + entry["rows"] - entry["deleted_rows"]
+    parts = [
+        f"{f'{modality}, ' if modality else ''}{policy}: {count(n, 'row')}" for (modality, policy), n in rows.items()
+    ]
+    return "; ".join(parts) or "none"
 
 
 def _tables(segments: list[dict[str, Any]]) -> str:

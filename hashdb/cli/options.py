@@ -37,8 +37,8 @@ def threads_option(function: F) -> F:
     )(function)
 
 
-def open_input(spec: str, format_: str | None, near: str) -> Any:
-    """Open an input file; stdin is spooled beside the index."""
+def open_input(spec: str, format_: str | None, near: str, *, items: bool = False) -> Any:
+    """Open an input file, with ``items`` perhaps of images; stdin is spooled beside the index."""
     from pathlib import Path
 
     from hashdb.inputs import open_vectors
@@ -49,7 +49,7 @@ def open_input(spec: str, format_: str | None, near: str) -> Any:
         )
     if spec == "-" and sys.stdin.isatty():
         raise ArgumentError("input '-' is stdin, but nothing is piped into it")
-    return open_vectors(spec, format=format_, spool_near=Path(near).absolute().parent)
+    return open_vectors(spec, format=format_, spool_near=Path(near).absolute().parent, items=items)
 
 
 def pairs(values: tuple[str, ...], option: str, form: str = "KEY=VALUE") -> dict[str, str]:

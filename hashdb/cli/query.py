@@ -58,7 +58,7 @@ def query(
         stored = opened.store_vectors
     seconds = perf_counter() - started
     if getattr(found, "measure", "") == "asymmetric" and stored != "none":
-        note("note: the stored vectors are of another modality than the queries; ordered by the margins of the codes")
+        note("note: not every row has stored vectors of the queries' modality; ordered by the margins of the codes")
     if suffix == ".npz":
         save_npz(str(output), found)
     elif suffix == ".jsonl":
@@ -102,7 +102,7 @@ def _search(
 ) -> tuple[list[Any], Any]:
     threads, input_type = options["threads"], options["input_type"]
     if vectors is not None:
-        with open_input(vectors, options["format_"], index) as source:
+        with open_input(vectors, options["format_"], index, items=opened.model.encoder is not None) as source:
             common = {"modality": options["modality"], "input_type": input_type, "n_threads": threads}
             if radius is None:
                 found = opened.query(source, k, rescore=options["rescore"], metric=options["metric"], **common)

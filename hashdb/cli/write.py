@@ -20,6 +20,7 @@ from hashdb.errors import ArgumentError
 @click.option("--bits", type=int, metavar="N", help="Bits of a code [default: 64, or the width of given codes].")
 @click.option("--quantiser", metavar="NAME", help="Quantiser for the method's projections [default: sign].")
 @click.option("--param", "params", multiple=True, metavar="KEY=VALUE", help="Param of the method or quantiser; repeat.")
+@click.option("--encoder", metavar="NAME", help="Encoder that turns images or strings into vectors first.")
 @click.option("--labels", metavar="FILE", help="One label a row, for methods that learn from labels.")
 @click.option("--ids", metavar="FILE", help="One id a row [default: 0 to n - 1].")
 @click.option("--train", type=int, metavar="N", help="Rows of the training sample [default: by method].")
@@ -60,8 +61,9 @@ def build(
 ) -> None:
     """Learn codes from VECTORS and write them as the new index INDEX.
 
-    VECTORS is a .npy, .npz, .fvecs, .bvecs, .fbin, .u8bin, idx, .mat, .jsonl, .csv or text file, a list of hex codes,
-    or - for stdin; FILE::NAME picks an array, column or key.
+    VECTORS is a .npy, .npz, .fvecs, .bvecs, .fbin, .u8bin, idx, .mat, .h5, .parquet, .zarr, .jsonl, .csv or text file,
+    a list of hex codes, or - for stdin; FILE::NAME picks an array, column or key. With --encoder it may hold images
+    (uint8) or strings.
     """
     from pathlib import Path
 
@@ -73,9 +75,8 @@ def build(
     options["method"], model = _model(like, bits, params, options)
     chosen = pairs(params, "--param")
     with ExitStack() as stack, bars() as progress:
-        inputs = _inputs(index, vectors, modalities, format_)
-        for source in inputs.values() if isinstance(inputs, dict) else [inputs]:
-            stack.enter_context(source)
+        takes_items = options["encoder"] is not None or (model is not None and model.encoder is not None)
+        inputs = _inputs(stack, index, vectors, modalities, format_, takes_items)
         built = hashdb.build(
             index,
             inputs,
@@ -115,7 +116,7 @@ def add(
 
     with hashdb.open(index) as opened, bars() as progress:
         added = opened.add(
-            open_input(vectors, format_, index),
+            open_input(vectors, format_, index, items=opened.model.encoder is not None),
             ids=ids,
             upsert=upsert,
             modality=modality,
@@ -131,17 +132,25 @@ def add(
             say(f"{index}: nothing to add")
 
 
-def _inputs(index: str, vectors: str | None, modalities: tuple[str, ...], format_: str | None) -> Any:
+def _inputs(
+    stack: ExitStack,
+    index: str,
+    vectors: str | None,
+    modalities: tuple[str, ...],
+    format_: str | None,
+    takes_items: bool,
+) -> Any:
+    """Open the input, or one a modality, to be closed with the stack."""
     if modalities and vectors:
         raise ArgumentError(f"give either VECTORS ({vectors}) or --modality NAME=FILE, not both")
     if modalities:
         return {
-            name: open_input(spec, format_, index)
+            name: stack.enter_context(open_input(spec, format_, index))
             for name, spec in pairs(modalities, "--modality", "NAME=FILE").items()
         }
     if vectors is None:
         raise click.UsageError("Missing argument 'VECTORS' (or --modality NAME=FILE).")
-    return open_input(vectors, format_, index)
+    return stack.enter_context(open_input(vectors, format_, index, items=takes_items))
 
 
 def _model(like: str | None, bits: int | None, params: tuple[str, ...], options: dict[str, Any]) -> tuple[str, Any]:
@@ -156,6 +165,7 @@ def _model(like: str | None, bits: int | None, params: tuple[str, ...], options:
         ("--bits", bits),
         ("--param", params),
         ("--quantiser", options["quantiser"]),
+        ("--encoder", options["encoder"]),
     ):
         if given:
             raise ArgumentError(f"--like takes the model of {like} as it is; leave out {name}")
@@ -169,4 +179,5 @@ def _model(like: str | None, bits: int | None, params: tuple[str, ...], options:
 def _summary(index: Any) -> str:
     model = index.model
     method = model.method + (f" + {model.quantiser}" if model.quantiser else "")
-    return f"{len(index):,} codes of {model.n_bits} bits by {method}, version {index.version}"
+    learned = "learned " if any(part["database_codes"] == "learned" for part in index.info()["segments"]) else ""
+    return f"{len(index):,} {learned}codes of {model.n_bits} bits by {method}, version {index.version}"

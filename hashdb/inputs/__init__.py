@@ -9,10 +9,13 @@
 | `jsonl`, `table`, `hexlist` | ``.jsonl``, ``.csv``, text, hex codes; over `lines` |
 | `stores`, `parquet` | ``.zarr``, ``.h5``, ``.parquet`` |
 
+`encoded` turns images and strings into vectors, with the function of an encoder.
+
 Any of them may be gzipped, come from a pipe or from standard input; `files` sees to that. Where a file holds several
 arrays, columns or keys, ``FILE::NAME`` picks one.
 """
 
+from hashdb.inputs.encoded import encode_source, holds_items
 from hashdb.inputs.formats import FORMATS, normalise_format
 from hashdb.inputs.ids import normalise_ids, read_ids
 from hashdb.inputs.labels import read_labels
@@ -22,6 +25,8 @@ from hashdb.inputs.source import VectorSource
 __all__ = [
     "FORMATS",
     "VectorSource",
+    "encode_source",
+    "holds_items",
     "normalise_format",
     "normalise_ids",
     "open_vectors",

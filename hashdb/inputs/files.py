@@ -14,7 +14,7 @@ import threading
 import zlib
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from hashdb.errors import InputFileError, StorageError
 from hashdb.inputs.formats import Spec, missing_file
@@ -22,6 +22,13 @@ from hashdb.inputs.formats import Spec, missing_file
 _IN_MEMORY = 256 << 20  # what is decompressed stays in memory up to here
 _GZIP_MAGIC = b"\x1f\x8b\x08"
 _COPY_BYTES = 1 << 20
+
+
+class Stream(Protocol):
+    """What is read from front to back, in pieces that need not have the size asked for."""
+
+    def read(self, n_bytes: int, /) -> bytes:
+        """Give the next piece, nothing at the end."""
 
 
 class ByteFile:
@@ -121,9 +128,7 @@ def open_file(spec: Spec, spool_near: str | os.PathLike[str] | None = None) -> B
             return ByteFile(spool(spec.name, stream, spool_near), spec.name)
 
 
-def spool(
-    name: str, stream: IO[bytes] | gzip.GzipFile, near: str | os.PathLike[str] | None, *, in_memory: int = _IN_MEMORY
-) -> IO[bytes]:
+def spool(name: str, stream: Stream, near: str | os.PathLike[str] | None, *, in_memory: int = _IN_MEMORY) -> IO[bytes]:
     """Copy a stream into a temporary file that can be sought and that vanishes when closed.
 
     Parameters
@@ -157,7 +162,7 @@ def spool(
     return target
 
 
-def _copy(name: str, stream: IO[bytes] | gzip.GzipFile, target: IO[bytes]) -> None:
+def _copy(name: str, stream: Stream, target: IO[bytes]) -> None:
     while True:
         try:
             piece = stream.read(_COPY_BYTES)

@@ -28,7 +28,9 @@ def open_idx(file: ByteFile) -> VectorSource:
     n_columns = math.prod(shape[1:])
     if shape[0] and not n_columns:
         raise InputFileError(f"{file.name} has shape {shape}: expected at least one number per row")
-    return RecordSource(file, offset, shape[0], n_columns, dtype)
+    source = RecordSource(file, offset, shape[0], n_columns, dtype)
+    source.item_shape = shape[1:] if len(shape) > 2 else ()
+    return source
 
 
 def load_idx(file: ByteFile) -> Array:

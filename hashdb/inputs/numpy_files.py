@@ -23,7 +23,7 @@ import numpy as np
 from hashdb.errors import InputFileError, StorageError
 from hashdb.inputs.files import ByteFile, spool
 from hashdb.inputs.formats import choose, one_line
-from hashdb.inputs.source import Array, ColumnSource, RecordSource, VectorSource, check_array
+from hashdb.inputs.source import Array, ColumnSource, RecordSource, VectorSource, check_array, is_images
 
 _MAX_HEAD_BYTES = 64 << 10
 _PYTHON_2_LONG = re.compile(r"(\d)L\b")  # as in shape (10L, 4L)
@@ -86,9 +86,13 @@ def _head_text(handle: IO[bytes]) -> tuple[str, int]:
     return text.decode("utf-8" if start[6] == 3 else "latin1").strip(), 8 + width + length
 
 
-def open_npy(file: ByteFile, start: int = 0, size: int | None = None) -> VectorSource:
-    """Open the ``.npy`` that takes `size` bytes of a file from byte `start` on."""
+def open_npy(file: ByteFile, start: int = 0, size: int | None = None, *, items: bool = False) -> VectorSource:
+    """Open the ``.npy`` that takes `size` bytes of a file from byte `start` on; with `items` it may hold images."""
     header = _checked_header(file, start, size)
+    if items and is_images(header.shape, header.dtype) and not header.is_fortran:
+        source = RecordSource(file, start + header.data, header.shape[0], math.prod(header.shape[1:]), header.dtype)
+        source.item_shape = header.shape[1:]
+        return source
     is_text = check_array(file.name, header.shape, header.dtype)
     n_rows, n_columns = header.shape[0], header.shape[1] if len(header.shape) > 1 else 1
     if header.is_fortran and n_columns > 1 and not is_text:

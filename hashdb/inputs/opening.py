@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from hashdb.inputs.hexlist import HexSource
 from hashdb.inputs.idx import load_idx, open_idx
 from hashdb.inputs.lines import Lines
 from hashdb.inputs.numpy_files import Wanted, load_npy, open_npy, open_npz
-from hashdb.inputs.source import Array, ArraySource, VectorSource
+from hashdb.inputs.source import Array, ArraySource, VectorSource, is_images
 from hashdb.inputs.table import TableSource, detect_layout, open_table
 
 # Arrays of an .npz that are vectors when none is named; strings and uint64 codes only where there is no matrix.
@@ -25,6 +26,7 @@ _VECTORS: list[Wanted] = [
     lambda shape, dtype: len(shape) == 2 and dtype.kind in "biuf",
     lambda shape, dtype: len(shape) == 1 and (dtype.kind in "US" or dtype == np.uint64),
 ]
+_IMAGES: Wanted = is_images
 _TEXT_FORMATS = ("csv", "text", "hex")
 
 
@@ -33,6 +35,7 @@ def open_vectors(
     *,
     format: str | None = None,
     spool_near: str | os.PathLike[str] | None = None,
+    items: bool = False,
 ) -> VectorSource:
     """Open vectors or codes for reading in batches.
 
@@ -46,6 +49,9 @@ def open_vectors(
     spool_near : path, optional
         The folder, best the one that holds the index, in which what cannot be sought (standard input, pipes, large
         gzip) is copied once into a nameless file, gone when the source is closed. None is the system's folder.
+    items : bool
+        Images are taken too, for an encoder: uint8 (n, height, width) or (n, height, width, channels) in ``.npy``,
+        ``.npz``, idx, ``.h5``, ``.zarr`` or an array. The source's ``item_shape`` then says what a flat row is.
 
     Returns
     -------
@@ -67,8 +73,13 @@ def open_vectors(
     if isinstance(spec, VectorSource):
         return spec
     if isinstance(spec, str | os.PathLike):
-        return _open_spec(parse_spec(spec, format), spool_near)
-    return ArraySource(_as_array(spec))
+        return _open_spec(parse_spec(spec, format), spool_near, items)
+    array = _as_array(spec)
+    if not (items and is_images(array.shape, array.dtype)):
+        return ArraySource(array)
+    source = ArraySource(array.reshape(len(array), -1) if len(array) else array.reshape(0, math.prod(array.shape[1:])))
+    source.item_shape = array.shape[1:]
+    return source
 
 
 def load_values(spec: str | os.PathLike[str], format: str | None, fits: list[Wanted]) -> tuple[Array | list[Any], str]:
@@ -160,23 +171,24 @@ def _load_jsonl(lines: Lines, inner: str | None) -> list[Any]:
     return jsonl.values_of(lines.name, lines.read(0, lines.n), range(1, lines.n + 1), key)
 
 
-def _open_spec(spec: Spec, spool_near: str | os.PathLike[str] | None) -> VectorSource:
+def _open_spec(spec: Spec, spool_near: str | os.PathLike[str] | None, items: bool) -> VectorSource:
     if spec.format == "zarr":
         from hashdb.inputs.stores import open_zarr
 
-        return open_zarr(_folder(spec), spec.inner)
+        return open_zarr(_folder(spec), spec.inner, items=items)
     file = open_file(spec, spool_near)
     try:
-        return _open(file, spec, spool_near)
+        return _open(file, spec, spool_near, items)
     except BaseException:
         file.close()
         raise
 
 
-def _open(file: ByteFile, spec: Spec, spool_near: str | os.PathLike[str] | None) -> VectorSource:
+def _open(file: ByteFile, spec: Spec, spool_near: str | os.PathLike[str] | None, items: bool) -> VectorSource:
     if spec.format == "npz":
-        member, start, size = open_npz(file, spec.inner, _VECTORS, spool_near)
-        return open_npy(member, start, size)
+        wanted = [_IMAGES, *_VECTORS] if items else _VECTORS
+        member, start, size = open_npz(file, spec.inner, wanted, spool_near)
+        return open_npy(member, start, size, items=items)
     if spec.format == "jsonl":
         return jsonl.JsonlSource(Lines(file), spec.inner)
     if spec.format in ("csv", "text"):
@@ -188,7 +200,7 @@ def _open(file: ByteFile, spec: Spec, spool_near: str | os.PathLike[str] | None)
     if spec.format == "h5":
         from hashdb.inputs.stores import open_h5
 
-        return open_h5(file, spec.inner)
+        return open_h5(file, spec.inner, items=items)
     if spec.format == "parquet":
         from hashdb.inputs.parquet import open_parquet
 
@@ -197,7 +209,7 @@ def _open(file: ByteFile, spec: Spec, spool_near: str | os.PathLike[str] | None)
     if spec.format == "hex":
         return HexSource(Lines(file))
     if spec.format == "npy":
-        return open_npy(file)
+        return open_npy(file, items=items)
     if spec.format == "idx":
         return open_idx(file)
     return _open_plain(file, spec.format)

@@ -36,6 +36,8 @@ class VectorSource(ABC):
         The file's own dtype in the machine's byte order, which every batch has; ``object`` where rows are strings.
     is_text : bool
         Rows are strings, such as hex codes: batches are then 1-D arrays of ``str``.
+    item_shape : tuple of int
+        Shape of one image where rows are images laid out flat, else empty.
     name : str
         The input's name in messages.
     """
@@ -44,6 +46,7 @@ class VectorSource(ABC):
     n_columns: int
     dtype: np.dtype[Any]
     is_text: bool = False
+    item_shape: tuple[int, ...] = ()
     name: str
 
     def batches(self, batch_rows: int, start: int = 0, stop: int | None = None) -> Iterator[Array]:
@@ -180,13 +183,18 @@ def check_array(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool
     if len(shape) != 2 or is_text:
         expected = "one dimension of strings" if is_text else "(n, dim), one row per vector"
         if len(shape) > 2:
-            hint = "; reshape it with array.reshape(len(array), -1)"
+            hint = "; reshape it with array.reshape(len(array), -1), or give images to an encoder (--encoder)"
         else:
             hint = "; one vector is array[None, :]" if len(shape) == 1 else ""
         raise InputFileError(f"{name} has shape {shape} of {dtype}: expected {expected}{hint}")
     if shape[0] and not shape[1]:
         raise InputFileError(f"{name} has shape {shape}: expected at least one column")
     return False
+
+
+def is_images(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
+    """Tell whether an array is one of images: bytes of shape (n, height, width) or (n, height, width, channels)."""
+    return len(shape) in (3, 4) and dtype == np.uint8 and 0 not in shape[1:]
 
 
 def as_strings(name: str, array: Array) -> Array:

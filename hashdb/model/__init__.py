@@ -1,12 +1,15 @@
 """Model: a method, perhaps a quantiser, their params and what they learned; and fit, which makes one.
 
-Rows go in, codes or margins come out. ``checks`` looks at what the caller gives, ``fitting`` learns, ``fitted``
-encodes, ``document`` is what an index stores of a model, ``pairs`` finds neighbours for quantisers that want them.
+Rows go in, codes or margins come out. ``checks`` looks at what the caller gives, ``fitting`` learns, ``continuing`` goes
+on learning, ``fitted`` encodes, ``document`` is what an index stores of a model, ``pairs`` finds neighbours for
+quantisers that want them.
 """
 
 from __future__ import annotations
 
+from hashdb.model.continuing import partial_fit
+from hashdb.model.encoder import Encoder, without_encoder
 from hashdb.model.fitted import Model
-from hashdb.model.fitting import fit
+from hashdb.model.fitting import check_fit, fit
 
-__all__ = ["Model", "fit"]
+__all__ = ["Encoder", "Model", "check_fit", "fit", "partial_fit", "without_encoder"]

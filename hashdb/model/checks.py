@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hashdb.codes import to_vectors
 from hashdb.errors import ArgumentError
 from hashdb.hookspecs import MethodInfo
+from hashdb.inputs.formats import nearest
 
 NORMALISATIONS = ("none", "l2")
 _BLOCK_VALUES = 1 << 16
@@ -127,7 +128,10 @@ def training_rows(vectors: Any, info: MethodInfo) -> dict[str, NDArray[Any]]:
         return {"": rows}
     if not isinstance(vectors, Mapping) or len(vectors) < 2:
         got = _list(vectors) if isinstance(vectors, Mapping) else "one array"
-        raise ArgumentError(f"method {info.name} takes a mapping of two modalities or more to vectors, got {got}")
+        raise ArgumentError(
+            f"method {info.name} takes a mapping of two modalities or more to vectors, got {got}; on the command line "
+            "give --modality NAME=FILE for each"
+        )
     checked: dict[str, NDArray[Any]] = {}
     for name, rows in vectors.items():
         if not isinstance(name, str) or not _MODALITY.fullmatch(name):
@@ -138,6 +142,13 @@ def training_rows(vectors: Any, info: MethodInfo) -> dict[str, NDArray[Any]]:
         listed = ", ".join(f"{name} has {count}" for name, count in counts.items())
         raise ArgumentError(f"modalities are not paired: {listed} rows, expected the same number, at least 1")
     return checked
+
+
+def unknown_modality(name: str, known: Iterable[str]) -> ArgumentError:
+    """Make the error for a modality that a model does not have, with the nearest that it has."""
+    names = [one for one in known if one]
+    listed = ", ".join(names) if names else "none, for the model has no modalities"
+    return ArgumentError(f"modality {name!r} is unknown, expected one of: {listed}{nearest(name, names)}")
 
 
 def as_labels(labels: Any, n_rows: int) -> NDArray[Any]:

@@ -78,6 +78,8 @@ class Document:
     n_train : int
     check_rows : dict of str to (rows, codes)
         Some training rows as they were given, by modality, with the codes that they must get.
+    encoder : Part or None
+        What turns items into the vectors, where the model was made with images or strings; it has no state.
     """
 
     method: Part
@@ -94,6 +96,7 @@ class Document:
     has_project: bool
     n_train: int
     check_rows: CheckRows = field(default_factory=dict)
+    encoder: Part | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Give the JSON document."""
@@ -112,6 +115,7 @@ class Document:
             "supervision": self.supervision,
             "has_project": self.has_project,
             "n_train": self.n_train,
+            **({} if self.encoder is None else {"encoder": self.encoder.to_json()}),
         }
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
@@ -138,6 +142,7 @@ class Document:
                 f"the model is of format {number}, this hashdb reads format {FORMAT}; upgrade it"
             )
         quantiser = document.get("quantiser")
+        encoder = document.get("encoder")
         modalities = document.get("modalities")
         dims = _field(document, "dims", dict)
         names = tuple(modalities) if modalities else None
@@ -159,6 +164,7 @@ class Document:
             has_project=_field(document, "has_project", bool),
             n_train=_field(document, "n_train", int),
             check_rows=_read_check_rows(arrays, dims, n_stored_bits),
+            encoder=Part.read(encoder, {}) if encoder is not None else None,
         )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from hashdb.errors import ArgumentError, PluginMismatchError, UnknownMethodError
 from hashdb.hookspecs import State
 from hashdb.model import checks
 from hashdb.model.document import Document, Part
+from hashdb.model.encoder import Encoder
 from hashdb.plugin import Plugin
 
 # Rows and values of one internal batch: 64 MiB of float32 at most.
@@ -50,6 +52,8 @@ class Model:
     supervision : str
     has_project : bool
         Whether there are margins.
+    encoder : Encoder or None
+        What turns images or strings into vectors first, where the model has one.
     n_train : int
         Rows that trained it.
     training_codes : ndarray of uint64, shape (n_train, n_words), or None
@@ -78,6 +82,7 @@ class Model:
         self.supervision = document.supervision
         self.has_project = document.has_project
         self.n_train = document.n_train
+        self.encoder = Encoder(document.encoder) if document.encoder else None
 
     def __repr__(self) -> str:
         names = self.method if self.quantiser is None else f"{self.method} + {self.quantiser}"
@@ -155,6 +160,11 @@ class Model:
             margins[start : start + len(batch)] = self._margins(batch, modality)
         return margins
 
+    def with_encoder(self, encoder: Encoder) -> Model:
+        """Give the same model with an encoder to put before it."""
+        document = replace(self._document, encoder=encoder.part)
+        return Model(document, self._checked, self.training_codes)
+
     def to_document(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Give what an index stores: a JSON document, and arrays by name.
 
@@ -182,8 +192,7 @@ class Model:
         if self.modalities and modality is None:
             raise ArgumentError(f"the model has the modalities {', '.join(self.modalities)}; name one (modality=)")
         if modality is not None and modality not in (self.modalities or ()):
-            known = ", ".join(self.modalities) if self.modalities else "none, for the model has no modalities"
-            raise ArgumentError(f"modality {modality!r} is unknown, expected one of: {known}")
+            raise checks.unknown_modality(modality, self.modalities or ())
         rows = checks.as_bits(vectors) if self.input == "bits" else checks.numbers(vectors)
         dim = self.dims[modality or ""]
         if rows.shape[1] != dim:

@@ -82,6 +82,37 @@ def fit(
     return _fit(_Task.plan(method, n_bits, quantiser, params, seed, normalise), vectors, labels, progress)
 
 
+def check_fit(
+    method: str, n_bits: int, *, quantiser: str | None = None, params: Mapping[str, Any] | None = None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Refuse what :func:`fit` would refuse before it looks at any row.
+
+    Parameters
+    ----------
+    method, n_bits, quantiser, params
+        As of :func:`fit`.
+
+    Returns
+    -------
+    tuple of dict
+        Complete params of the method, and of the quantiser (empty without one).
+
+    Raises
+    ------
+    ArgumentError
+        A value or param that cannot be used.
+    PluginError
+        The plugin is missing or broken.
+
+    Examples
+    --------
+    >>> check_fit("lsh", 8)
+    ({}, {})
+    """
+    task = _Task.plan(method, n_bits, quantiser, params, 0, "none")
+    return task.params, task.quantiser_params
+
+
 def _fit(task: _Task, vectors: Any, labels: Any, progress: Progress | None) -> Model:
     rows = checks.training_rows(vectors, task.method.info)
     n_train = len(next(iter(rows.values())))

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 MAX_ROWS = 2000
 _EPSILON_ROWS = 100
 _EPSILON_RANK = 50
+_ROUNDING = 1e-9  # of a few rows epsilon is the distance of two of them, and both are rounded
 _BLOCK_VALUES = 1 << 22
 
 
@@ -78,7 +79,7 @@ def within_epsilon(vectors: NDArray[np.float32], rows: NDArray[np.int64], seed: 
     ndarray of int64, shape (m, 2), in lexicographic order
         Positions in ``rows``.
     """
-    limit = epsilon(vectors, seed) ** 2
+    limit = epsilon(vectors, seed) ** 2 * (1 + _ROUNDING)
     chosen = vectors[rows].astype(np.float64)
     found = []
     for start, stop in _blocks(len(chosen), len(chosen)):

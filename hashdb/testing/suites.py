@@ -10,7 +10,7 @@ from hashdb.codes import MAX_BITS
 from hashdb.errors import ArgumentError
 from hashdb.hookspecs import MethodInfo
 from hashdb.plugin import Plugin
-from hashdb.testing import method_checks, quantiser_checks
+from hashdb.testing import learned_checks, method_checks, quantiser_checks
 from hashdb.testing.expect import CheckFailure
 from hashdb.testing.subject import Subject
 
@@ -22,7 +22,7 @@ def _named(module: Any, leave_out: tuple[str, ...] = ()) -> dict[str, Check]:
     return {name: check for name, check in found.items() if name not in leave_out}
 
 
-_METHOD = _named(method_checks)
+_METHOD = {**_named(method_checks), **_named(learned_checks)}
 _QUANTISER = {**_named(quantiser_checks), **_named(method_checks, ("labels", "partial_fit", "progress"))}
 
 METHOD_CHECKS = tuple(_METHOD)

@@ -19,34 +19,39 @@ _LARGEST_WEIGHT = 2.0**100
 
 
 class KernelRidge:
-    """Regression on the kernel of training rows at random ones of them.
+    """Regression on the kernel of training rows at anchors.
 
-    Cost: n m dim + n m^2 + m^3 to make, 2 n m n_bits for a fit and its predictions; memory n m floats and m^2 doubles.
+    Cost: n m dim + n m^2 + m^3 to make, 2 n m n_bits for a fit and its predictions; memory n m floats and m^2 doubles,
+    2 m^2 with ``keep``.
 
     Parameters
     ----------
     vectors : ndarray of float32, shape (n, dim)
-    n_anchors : int
-        m, at most.
-    width : float or None
-        σ in k = exp(-|x - a|^2 / (2 σ^2)); None: 2 σ^2 is the mean squared distance of rows to anchors.
+    anchors : ndarray of float32, shape (m, dim)
+    gamma : float
+        Of the kernel.
     delta : float
         δ of equation (1), above 0.
-    rng : numpy.random.Generator
-        Draws the anchors.
+    before : tuple of ndarray, optional
+        Φ'Φ, (m + 1, m + 1), and Φ'B, (m + 1, n_bits), of other rows, which count as well.
+    keep : bool
+        Whether to keep Φ'Φ as ``gram``.
     """
 
     def __init__(
-        self, vectors: np.ndarray, n_anchors: int, width: float | None, delta: float, rng: np.random.Generator
+        self,
+        vectors: np.ndarray,
+        anchors: np.ndarray,
+        gamma: float,
+        delta: float,
+        before: tuple[np.ndarray, np.ndarray] | None = None,
+        keep: bool = False,
     ) -> None:
         from scipy.linalg import cho_factor
 
-        self.anchors = _anchors.random_anchors(vectors, n_anchors, rng)
-        # Where all rows are equal any width gives the same kernel.
-        squares = 2 * width**2 if width else _anchors.mean_square_distance(vectors, self.anchors) or 1.0
-        self.gamma, self.delta = 1 / squares, delta
-        self._kernel = _anchors.kernel(vectors, self.anchors, self.gamma)
-        m = len(self.anchors)
+        self.anchors, self.gamma, self.delta = anchors, gamma, delta
+        self._kernel = _anchors.kernel(vectors, anchors, gamma)
+        m = len(anchors)
         self._blocks = blocks(len(vectors), m + 1)
 
         def term(block: slice) -> np.ndarray:
@@ -54,14 +59,22 @@ class KernelRidge:
             return phi.T @ phi
 
         gram = sum_over(self._blocks, term)
+        self._cross_before = 0.0
+        if before is not None:
+            gram += before[0]
+            self._cross_before = before[1]
+        self.gram = gram if keep else None
         self._factor = cho_factor(gram + delta * np.eye(m + 1))
+
+    def cross(self, codes: np.ndarray) -> np.ndarray:
+        """Give Φ'B, float64 (m + 1, n_bits)."""
+        return sum_over(self._blocks, lambda block: self._phi(block).T @ codes[block]) + self._cross_before
 
     def fit(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Regress codes -1 and 1, (n, n_bits): give P, float64 (m + 1, n_bits), and Φ P, float64 (n, n_bits)."""
         from scipy.linalg import cho_solve
 
-        right = sum_over(self._blocks, lambda block: self._phi(block).T @ codes[block])
-        weights = cho_solve(self._factor, right)
+        weights = cho_solve(self._factor, self.cross(codes))
         predicted = np.empty(codes.shape)
 
         def fill(block: slice) -> np.ndarray:
@@ -84,6 +97,36 @@ class KernelRidge:
         phi = np.ones((len(rows), rows.shape[1] + 1))
         phi[:, :-1] = rows
         return phi
+
+
+def kernel_ridge(
+    vectors: np.ndarray,
+    n_anchors: int,
+    width: float | None,
+    delta: float,
+    rng: np.random.Generator,
+    keep: bool = False,
+) -> KernelRidge:
+    """Make the regression on the kernel at random ones of the training rows.
+
+    Parameters
+    ----------
+    vectors : ndarray of float32, shape (n, dim)
+    n_anchors : int
+        m, at most.
+    width : float or None
+        σ in k = exp(-|x - a|^2 / (2 σ^2)); None: 2 σ^2 is the mean squared distance of rows to anchors.
+    delta : float
+        δ of equation (1), above 0.
+    rng : numpy.random.Generator
+        Draws the anchors.
+    keep : bool
+        As of :class:`KernelRidge`.
+    """
+    anchors = _anchors.random_anchors(vectors, n_anchors, rng)
+    # Where all rows are equal any width gives the same kernel.
+    squares = 2 * width**2 if width else _anchors.mean_square_distance(vectors, anchors) or 1.0
+    return KernelRidge(vectors, anchors, 1 / squares, delta, keep=keep)
 
 
 def linear_ridge(vectors: np.ndarray, codes: np.ndarray, ridge: float) -> dict[str, np.ndarray]:

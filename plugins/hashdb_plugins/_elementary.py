@@ -14,8 +14,8 @@ import numpy as np
 # sin(2π q) = q Σ_k c_k q^2k for |q| ≤ 1/4, to 6e-12.
 _SINE = [(-1) ** k * (2 * math.pi) ** (2 * k + 1) / math.factorial(2 * k + 1) for k in range(8)]
 # e^r for |r| ≤ log(2) / 2, to 1e-11.
-_EXPONENTIAL = [1 / math.factorial(k) for k in range(11)]
-_LOG_2 = math.log(2)
+EXPONENTIAL_SERIES = [1 / math.factorial(k) for k in range(11)]
+LOG_2 = math.log(2)
 
 
 def cosine(turns: np.ndarray) -> np.ndarray:
@@ -35,8 +35,8 @@ def cosine(turns: np.ndarray) -> np.ndarray:
 def exponential(values: np.ndarray) -> np.ndarray:
     """Give e^x of x ≤ 0, float64; what is below -200 counts as -200."""
     x = np.maximum(values, -200.0)
-    halvings = np.rint(x / _LOG_2)
-    return np.ldexp(_series(x - halvings * _LOG_2, _EXPONENTIAL), halvings.astype(np.int32))
+    halvings = np.rint(x / LOG_2)
+    return np.ldexp(_series(x - halvings * LOG_2, EXPONENTIAL_SERIES), halvings.astype(np.int32))
 
 
 def _series(x: np.ndarray, coefficients: list[float]) -> np.ndarray:

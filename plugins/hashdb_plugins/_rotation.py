@@ -39,23 +39,40 @@ def rotate(
         ||B - V R||^2 after each iteration.
     """
     n, n_bits = len(vectors), directions.shape[1]
-    # Signs and the best rotation know no scale; a mean square of 1 keeps float32 sums from overflow and underflow.
-    unit = float(np.sqrt(np.einsum("jk,jl,lk->", directions, second_moment, directions, optimize=True) / n_bits)) or 1.0
-    scaled = directions / unit
-    projections = np.empty((n, n_bits), np.float32)
-
-    def fill(block: slice) -> np.ndarray:
-        wide = centred(vectors[block], mean) @ scaled
-        projections[block] = wide
-        return np.einsum("ij,ij->", wide, wide)
-
-    energy = sum_over(blocks(n, len(mean) + n_bits), fill)
+    unit = unit_of(directions, second_moment)
+    projections, energy = projected(vectors, mean, directions / unit)
     rotation, agreement = learn_rotation(projections, n_iterations, seed, progress)
     return directions @ rotation, n * n_bits + unit**2 * energy - 2 * unit * agreement
 
 
+def unit_of(directions: np.ndarray, second_moment: np.ndarray) -> float:
+    """Give the root mean square of projections, 1 where all are 0.
+
+    Signs and the best rotation know no scale; a mean square of 1 keeps float32 sums from overflow and underflow.
+    """
+    n_bits = directions.shape[1]
+    return float(np.sqrt(np.einsum("jk,jl,lk->", directions, second_moment, directions, optimize=True) / n_bits)) or 1.0
+
+
+def projected(vectors: np.ndarray, mean: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, float]:
+    """Give V = (X - μ) P, float32 (n, k), and ||V||^2."""
+    projections = np.empty((len(vectors), directions.shape[1]), np.float32)
+
+    def fill(block: slice) -> np.ndarray:
+        wide = centred(vectors[block], mean) @ directions
+        projections[block] = wide
+        return np.einsum("ij,ij->", wide, wide)
+
+    return projections, sum_over(blocks(len(vectors), sum(directions.shape)), fill)
+
+
 def learn_rotation(
-    projections: np.ndarray, n_iterations: int, seed: int, progress: Callable[[int, int], None]
+    projections: np.ndarray,
+    n_iterations: int,
+    seed: int,
+    progress: Callable[[int, int], None],
+    start: np.ndarray | None = None,
+    held: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Alternate signs and rotation (equations 2 and 3 of ITQ) until neither changes any more.
 
@@ -72,6 +89,10 @@ def learn_rotation(
         Of the first rotation.
     progress : callable
         Called with (iterations done, iterations).
+    start : ndarray of float64, shape (k, k), optional
+        The first rotation, instead of a random one.
+    held : ndarray of float64, shape (k, k), optional
+        V'B of other rows, whose signs stay as they are.
 
     Returns
     -------
@@ -81,10 +102,12 @@ def learn_rotation(
         tr(R' V'B) after each iteration; it rises.
     """
     k = projections.shape[1]
-    rotation = np.linalg.qr(np.random.default_rng(seed).standard_normal((k, k)))[0]
+    rotation = np.linalg.qr(np.random.default_rng(seed).standard_normal((k, k)))[0] if start is None else start
     # V'B, kept up to date from B = -1 everywhere: after the first few turns well under 1 % of the signs change in one.
     bits = np.zeros(projections.shape, np.bool_)
     product = -np.repeat(projections.sum(axis=0, dtype=np.float64)[:, None], k, axis=1)
+    if held is not None:
+        product += held
     agreement: list[float] = []
     with workers() as total:
         for iteration in range(n_iterations):

@@ -11,10 +11,12 @@ from hashdb.testing import METHOD_CHECKS, check_method
 from hashdb_plugins._kernels.bre import descend
 from hashdb_plugins.supervised import bre
 
+QUICK = {"sweeps": 2, "pairs": 20, "kernel_rows": 10}
+
 
 @pytest.mark.parametrize("check", METHOD_CHECKS)
 def test_contract(check):
-    check_method("bre", params={"sweeps": 5}, only=[check])
+    check_method("bre", params=QUICK, only=[check])
 
 
 def pair_cost(bits, pairs, costs):
@@ -155,3 +157,70 @@ def test_progress_ends_at_the_total(rows):
     seen = []
     hashdb.fit(rows, "bre", 8, params={"sweeps": 50}, progress=lambda done, total: seen.append((done, total)))
     assert seen[-1] == (50, 50)
+
+
+RBF = {"kernel": "rbf"}
+
+
+@pytest.mark.parametrize(
+    "check",
+    ["shapes", "reproducible", "encode_is_sign_of_project", "row_independence", "degenerate", "better_than_chance"],
+)
+def test_contract_with_the_rbf_kernel(check):
+    check_method("bre", params=RBF | QUICK, only=[check])
+
+
+def square_distances(rows):
+    wide = rows.astype(np.float64)
+    return ((wide[:, None] - wide) ** 2).sum(axis=2)
+
+
+@pytest.mark.parametrize("labels", [None, np.arange(60) % 3])
+@pytest.mark.parametrize("width", [None, 20.0])
+def test_with_the_rbf_kernel_the_objective_is_that_of_kernel_distances(rows, labels, width):
+    params = RBF | {"pairs": 10_000, "width": width}
+    model = hashdb.fit(rows, "bre", 12, params=params, labels=labels)
+    history = model.state["history"]
+    assert (np.diff(history) <= 0).all()
+    assert history[1] < history[0]
+    squares = square_distances(rows)
+    # Of all pairs, a row with itself among them.
+    gamma = 1 / (2 * width**2) if width else 1 / squares.mean()
+    assert float(model.state["gamma"]) == pytest.approx(gamma)
+    pairs = np.triu_indices(60, 1)
+    targets = 2 - 2 * np.exp(-gamma * squares[pairs])
+    targets = targets / targets.max() if labels is None else (labels[pairs[0]] != labels[pairs[1]]).astype(float)
+    assert objective(model, rows, targets, pairs) == pytest.approx(history[-1], rel=1e-2)
+
+
+def test_with_the_rbf_kernel_each_bit_is_made_of_its_own_rows(rows):
+    state = hashdb.fit(rows, "bre", 12, params=RBF | {"kernel_rows": 7}).state
+    anchors, weights = state["anchors"], state["weights"]
+    assert (anchors[:, None] == rows).all(axis=2).any(axis=1).all()
+    assert ((weights != 0).sum(axis=0) == 7).all()
+    np.testing.assert_allclose(np.linalg.norm(weights, axis=0), 1, atol=1e-6)
+    assert not state["bias"].any()
+    kernel = np.exp(-float(state["gamma"]) * ((rows[:, None].astype(np.float64) - anchors) ** 2).sum(axis=2))
+    margins = hashdb.fit(rows, "bre", 12, params=RBF | {"kernel_rows": 7}).project(rows)
+    np.testing.assert_allclose(margins, kernel @ weights, atol=1e-6)
+
+
+def test_with_the_rbf_kernel_distances_are_reconstructed_better_than_by_random_directions(digits):
+    vectors = digits.data.astype(np.float32)
+    model = hashdb.fit(vectors[:600], "bre", 32, params=RBF | {"sweeps": 5})
+    unseen = vectors[600:900]
+    pairs = np.triu_indices(300, 1)
+    true = 1 - np.exp(-float(model.state["gamma"]) * square_distances(unseen)[pairs])
+
+    def agreement(fitted):
+        bits = hashdb.codes.unpack(fitted.encode(unseen), 32)
+        return np.corrcoef((bits[pairs[0]] != bits[pairs[1]]).sum(axis=1), true)[0, 1]
+
+    assert agreement(model) > agreement(hashdb.fit(vectors[:600], "lsh", 32)) + 0.03
+
+
+@pytest.mark.parametrize("exponent", [-70, 60])
+def test_with_the_rbf_kernel_the_scale_of_the_data_changes_no_code(rows, exponent):
+    scaled = np.ldexp(rows, exponent)
+    codes = hashdb.fit(rows, "bre", 12, params=RBF).encode(rows)
+    assert np.array_equal(hashdb.fit(scaled, "bre", 12, params=RBF).encode(scaled), codes)

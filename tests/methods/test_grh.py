@@ -8,8 +8,8 @@ import pytest
 import hashdb
 from hashdb.errors import ArgumentError
 from hashdb.testing import METHOD_CHECKS, check_method
+from hashdb_plugins import _graph_regularised as graph
 from hashdb_plugins._labels import labelled
-from hashdb_plugins.supervised import grh
 
 KERNELS = ("rbf", "linear")
 
@@ -49,8 +49,8 @@ def test_smooths_codes_by_the_row_normalised_affinity(task, alpha, several, monk
     b, b_0 = np.where(bits, 1.0, -1.0), np.where(first, 1.0, -1.0)
     # Class means are fractions of small numbers: exact zeros do occur, and round alike in both sums.
     expected = np.round(alpha * (share / share.sum(axis=1, keepdims=True)) @ b + (1 - alpha) * b_0, 12) >= 0
-    monkeypatch.setattr(grh, "_BLOCK_PAIRS", 7_000)
-    found = grh._smoothed(bits, first, labelled("grh", vectors, labels), alpha)
+    monkeypatch.setattr(graph, "_BLOCK_PAIRS", 7_000)
+    found = graph.smoothed(bits, first, graph.class_averages(labelled("grh", vectors, labels)), alpha)
     usable = expected.any(axis=0) & ~expected.all(axis=0)
     assert (found == np.where(usable, expected, bits)).mean() > 0.999
 
@@ -59,7 +59,8 @@ def test_a_bit_that_the_graph_makes_constant_stays_as_it_was(task):
     vectors, _ = task
     bits = np.tile(np.arange(300)[:, None] % 3 > 0, (1, 2))
     labels = np.arange(300) // 30 % 2
-    assert np.array_equal(grh._smoothed(bits, bits, labelled("grh", vectors, labels), 1.0), bits)
+    averages = graph.class_averages(labelled("grh", vectors, labels))
+    assert np.array_equal(graph.smoothed(bits, bits, averages, 1.0), bits)
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -79,7 +80,8 @@ def test_margins_are_those_of_the_machines(task, kernel):
     vectors, labels = task
     model = hashdb.fit(vectors, "grh", 6, labels=labels, params={"kernel": kernel, "iterations": 1})
     first = hashdb.codes.unpack(hashdb.fit(vectors, "lsh", 6).encode(vectors), 6)
-    wanted = grh._smoothed(first, first, labelled("grh", vectors, labels), model.params["alpha"])
+    averages = graph.class_averages(labelled("grh", vectors, labels))
+    wanted = graph.smoothed(first, first, averages, model.params["alpha"])
     x = vectors - vectors.mean(axis=0, dtype=np.float64)
     mean_square = (x**2).sum(axis=1).mean()
     for bit in range(6):
@@ -107,6 +109,33 @@ def test_finds_classes_better_than_the_codes_it_starts_from(task, kernel, initia
 
     params = {"kernel": kernel, "initial": initial}
     assert precision("grh", labels=labels[train], params=params) > precision(initial) + 0.15
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_machines_are_trained_again_where_their_bit_has_changed(task, kernel, monkeypatch):
+    """Against turns that train every machine; smoothing that leaves more of the first codes keeps bits moving."""
+    vectors, labels = task
+    params = {"kernel": kernel, "gamma": 1.0, "c": 1.0}
+    machines = graph.Machines.on("grh", vectors, params)
+    first = np.random.default_rng(3).random((300, 12)) < 0.5
+    averages = graph.class_averages(labelled("grh", vectors, labels))
+    bits = before = first
+    changed = []
+    for turn in range(3):
+        wanted = graph.smoothed(bits, first, averages, 0.6)
+        changed.append(12 if turn == 0 else np.count_nonzero((wanted != before).any(axis=0)))
+        weights, bias = machines.learn(wanted, lambda done: None)
+        bits, before = machines.bits(weights, bias), wanted
+    trained = []
+    learn = graph.Machines.learn
+    monkeypatch.setattr(
+        graph.Machines, "learn", lambda self, bits, told: trained.append(bits.shape[1]) or learn(self, bits, told)
+    )
+    ours = graph.take_turns(machines, first, averages, 0.6, 3, lambda done: None)
+    assert np.array_equal(ours[0], weights)
+    assert np.array_equal(ours[1], bias)
+    assert trained == [count for count in changed if count]
+    assert sum(trained) < 36
 
 
 def test_keeps_support_vectors_only(task):
@@ -146,7 +175,7 @@ def test_more_bits_than_dimensions_cannot_start_from_itq(task):
 
 def test_too_many_rows_for_a_matrix_of_pairs_are_refused(task, monkeypatch):
     vectors, labels = task
-    monkeypatch.setattr(grh, "_MOST_KERNEL_ROWS", 299)
+    monkeypatch.setattr(graph, "_MOST_KERNEL_ROWS", 299)
     with pytest.raises(ArgumentError, match="got 300, expected at most 299; train on fewer or use kernel=linear"):
         hashdb.fit(vectors, "grh", 8, labels=labels)
     hashdb.fit(vectors, "grh", 8, labels=labels, params={"kernel": "linear"})

@@ -11,7 +11,9 @@ from threadpoolctl import threadpool_info
 
 import hashdb
 from hashdb.errors import ArgumentError
+from hashdb.model import partial_fit
 from hashdb.testing import METHOD_CHECKS, check_method
+from hashdb_plugins.unsupervised import itq, pcah
 
 
 @pytest.mark.parametrize("check", METHOD_CHECKS)
@@ -114,3 +116,76 @@ def test_codes_of_real_images_find_classes_better_than_pca(digits):
         return (digits.target[nearest] == digits.target[:100, None]).mean()
 
     assert precision("itq") > precision("pcah") + 0.02
+
+
+def in_blocks(vectors, n_bits, edges, method="itq"):
+    model = hashdb.fit(vectors[: edges[0]], method, n_bits)
+    for first, last in pairwise(edges):
+        model = partial_fit(model, vectors[first:last])
+    return model
+
+
+def test_rows_in_blocks_give_the_mean_and_directions_of_all_rows_at_once(vectors):
+    model = in_blocks(vectors, 12, (60, 61, 250, 500))
+    state = model.state
+    np.testing.assert_allclose(state["mean"], vectors.mean(axis=0), rtol=1e-5, atol=1e-6)
+    principal = hashdb.fit(vectors, "pcah", 12).state["weights"].astype(np.float64)
+    rotation = principal.T @ state["weights"]
+    np.testing.assert_allclose(rotation.T @ rotation, np.eye(12), atol=1e-5)
+    np.testing.assert_allclose(principal @ rotation, state["weights"], atol=1e-5)
+
+
+def test_rows_in_blocks_are_quantised_nearly_as_well_as_at_once(digits):
+    rows = digits.data.astype(np.float32)
+
+    def agreement(model):
+        """tr(R'V'B), which the rotation raises."""
+        return np.abs((rows - model.state["mean"]).astype(np.float64) @ model.state["weights"]).sum()
+
+    plain, whole = (agreement(hashdb.fit(rows, method, 32)) for method in ("pcah", "itq"))
+    first = agreement(hashdb.fit(rows[:200], "itq", 32))
+    blocks = agreement(in_blocks(rows, 32, (200, 600, 1000, 1400, 1797)))
+    assert blocks > first + 0.05 * (whole - plain)
+    assert blocks > plain + 0.85 * (whole - plain)
+
+
+def test_the_signs_of_earlier_rows_are_held(vectors):
+    """The history is Q of all rows, with the signs of the first as they were at the end of their own fit."""
+    first = hashdb.fit(vectors[:300], "itq", 8)
+    state = partial_fit(first, vectors[300:]).state
+    wide = (vectors - state["mean"]).astype(np.float64)
+    old = (vectors[:300] - first.state["mean"]).astype(np.float64) @ first.state["weights"]
+    held = np.where(old >= 0, 1.0, -1.0)
+    np.testing.assert_allclose(first.state["seen_ones"], held.sum(axis=0))
+    projections = wide @ state["weights"]
+    new = np.where(projections[300:] >= 0, 1.0, -1.0)
+    with_best = ((np.vstack([held, new]) - projections) ** 2).sum()
+    history = state["history"]
+    assert (np.diff(history) <= 1e-9 * history[0]).all()
+    # The last history has the signs of before the last rotation, which the new ones can only better.
+    assert with_best == pytest.approx(history[-1], rel=1e-3)
+    assert with_best <= history[-1] * (1 + 1e-6)
+    signs = np.vstack([held, new])
+    np.testing.assert_allclose(state["seen_signs"], wide.T @ signs, rtol=1e-4, atol=1e-2)
+    np.testing.assert_allclose(state["seen_ones"], signs.sum(axis=0))
+
+
+def test_a_few_more_rows_change_few_bits(vectors):
+    before = hashdb.fit(vectors[:495], "itq", 16)
+    old, new = (
+        hashdb.codes.unpack(model.encode(vectors), 16) for model in (before, partial_fit(before, vectors[495:]))
+    )
+    assert (old != new).mean() < 0.02
+
+
+def test_no_new_rows_leave_the_state_as_it_was(vectors):
+    state = hashdb.fit(vectors, "itq", 8).state
+    after = itq.partial_fit(state, vectors[:0], {"iterations": 50})
+    assert all(np.array_equal(array, after[name]) for name, array in state.items())
+    moments = pcah.partial_fit(hashdb.fit(vectors, "pcah", 8).state, vectors[:0])
+    assert int(moments["seen"]) == 500
+
+
+def test_going_on_without_what_was_kept_is_refused(vectors):
+    with pytest.raises(ArgumentError, match="this model of itq does not keep what partial_fit goes on from"):
+        partial_fit(hashdb.fit(vectors, "itq", 8, params={"incremental": False}), vectors)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import hashdb
+from hashdb.model import partial_fit
 from hashdb.testing import METHOD_CHECKS, check_method
 
 
@@ -40,3 +41,14 @@ def test_directions_are_standard_normal(vectors):
 
 def test_gives_more_bits_than_dimensions(vectors):
     assert hashdb.fit(vectors, "lsh", 1000).encode(vectors).shape == (500, 16)
+
+
+def test_rows_in_blocks_give_the_codes_of_all_rows_at_once(vectors):
+    rows = vectors + np.float32(3)
+    model = hashdb.fit(rows[:1], "lsh", 64, seed=5)
+    for first, last in ((1, 120), (120, 500)):
+        model = partial_fit(model, rows[first:last])
+    whole = hashdb.fit(rows, "lsh", 64, seed=5)
+    assert np.array_equal(model.encode(rows), whole.encode(rows))
+    assert not np.array_equal(model.encode(rows), hashdb.fit(rows[:1], "lsh", 64, seed=5).encode(rows))
+    assert int(model.state["seen"]) == 500

@@ -62,6 +62,19 @@ def test_thresholds_are_halfway_between_the_means():
     assert mhq.best_thresholds(column, 3).tolist() == [(0.5 + 11) / 2, (11 + 30) / 2, (30 + 50.5) / 2]
 
 
+@pytest.mark.parametrize("q", [2, 3, 4])
+def test_no_k_means_of_the_library_has_a_lower_error(q):
+    from sklearn.cluster import KMeans
+
+    rng = np.random.default_rng(q)
+    column = np.concatenate([rng.lognormal(0, 1, 400), 8 + 0.3 * rng.standard_normal(100)]).astype(np.float32)
+    found = error_of_thresholds(column, mhq.best_thresholds(column, 2**q - 1))
+    wide = column[:, None].astype(np.float64)
+    others = [KMeans(2**q, n_init=1, tol=0, max_iter=1000, random_state=seed).fit(wide).inertia_ for seed in range(10)]
+    assert found <= min(others) * (1 + 1e-9)
+    assert found > min(others) * 0.9
+
+
 @pytest.mark.parametrize("q", [2, 4])
 def test_many_values_are_clustered_as_well_as_by_k_means(q):
     from sklearn.cluster import KMeans

@@ -63,7 +63,7 @@ def test_many_label_sets_in_small_blocks_add_up_to_the_same(task, monkeypatch):
     vectors, _, _ = task
     hot = np.random.default_rng(1).random((500, 6)) < 0.25
     whole = hashdb.fit(vectors, "ssh", 12, labels=hot).state["eigenvalues"]
-    monkeypatch.setattr("hashdb_plugins._similarity._BLOCK_PAIRS", 100)
+    monkeypatch.setattr("hashdb_plugins._label_pairs._BLOCK_PAIRS", 100)
     np.testing.assert_allclose(hashdb.fit(vectors, "ssh", 12, labels=hot).state["eigenvalues"], whole, rtol=1e-12)
 
 

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from hashdb_plugins._elementary import _EXPONENTIAL, _LOG_2
+from hashdb_plugins._elementary import EXPONENTIAL_SERIES, LOG_2
 from hashdb_plugins._kernels.compiling import kernel, readable, writable
 
 LARGEST = float(np.finfo(np.float32).max)
 TILE_ROWS = 16
 LOWEST = -200.0
-SERIES = np.array(_EXPONENTIAL[::-1])
+SERIES = np.array(EXPONENTIAL_SERIES[::-1])
 HALVES = np.ldexp(1.0, -np.arange(300))
 
 
@@ -86,8 +86,8 @@ def project_rows(x: Any, anchors: Any, gamma: Any, weights: Any, bias: Any, out:
         for i in range(n):
             for c in range(m):
                 t = max(-gamma * values[i, c], LOWEST)
-                halvings = np.rint(t / _LOG_2)
-                rest = t - halvings * _LOG_2
+                halvings = np.rint(t / LOG_2)
+                rest = t - halvings * LOG_2
                 p = SERIES[0]
                 for k in range(1, SERIES.shape[0]):
                     p = p * rest

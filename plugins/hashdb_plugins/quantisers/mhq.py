@@ -18,8 +18,10 @@ clusters alternate, as k-means does, over all values until nothing changes.
 
 Cost: fit n log n for sorting and 2^q 2048^2 / 2 a projection, memory n; encode a subtraction a stored bit.
 
-Differs from the paper: its k-means starts at random, and finds a minimum that may not be the lowest; this finds the
-lowest, or, for more than 2,048 distinct values, one near it. The paper stores the digit in binary and adds up
+Differs from the paper: its k-means starts at random, and finds a minimum of (1) that may not be the lowest. In one
+dimension k-means has an exact solution, the dynamic programme, and no start to draw: that is why no library's k-means
+is called here. The objective is the same, and the value found is the lowest, or, for more than 2,048 distinct values,
+one near it; the tests compare both with the k-means of scikit-learn. The paper stores the digit in binary and adds up
 differences; a thermometer has more stored bits and the same distance.
 """
 

@@ -122,7 +122,7 @@ def fit(
             known, n_bits, n_drawn, params["rounds"], params["turns"], rng, lambda done: progress(done, total)
         )
     if params["features"] == "kernel":
-        features = _discrete.KernelRidge(known.vectors, params["anchors"], None, 1e-2, rng)
+        features = _discrete.kernel_ridge(known.vectors, params["anchors"], None, 1e-2, rng)
         state = features.state_of(features.fit(codes)[0])
     else:
         state = _discrete.linear_ridge(known.vectors, codes, params["ridge"])

@@ -34,13 +34,8 @@ from typing import Any
 import numpy as np
 
 from hashdb import MethodInfo, Param, hookimpl
-from hashdb.errors import ArgumentError
-from hashdb_plugins import _anchors, _linear, _svm
-from hashdb_plugins._labels import Labelled, labelled
-from hashdb_plugins.unsupervised import itq, lsh
-
-_MOST_KERNEL_ROWS = 10_000
-_BLOCK_PAIRS = 1 << 22
+from hashdb_plugins import _graph_regularised as _graph
+from hashdb_plugins._labels import labelled
 
 
 @hookimpl
@@ -52,7 +47,7 @@ def describe() -> MethodInfo:
         paper="Moran, Lavrenko, Graph Regularised Hashing, ECIR",
         year=2015,
         params=(
-            Param("initial", str, "lsh", choices=("lsh", "itq"), grid=("lsh", "itq"), help="method of the first codes"),
+            _graph.INITIAL,
             Param("kernel", str, "rbf", choices=("rbf", "linear"), grid=("rbf", "linear"), help="of the machines"),
             Param(
                 "alpha",
@@ -64,16 +59,8 @@ def describe() -> MethodInfo:
                 help="weight of the codes of rows that share a class against the first codes",
             ),
             Param("iterations", int, 3, minimum=1, maximum=100, grid=(1, 2, 3, 5), help="M"),
-            Param("c", float, 1.0, minimum=1e-6, maximum=1e6, grid=(0.1, 1.0, 10.0, 100.0), help="C of the machines"),
-            Param(
-                "gamma",
-                float,
-                1.0,
-                minimum=1e-6,
-                maximum=1e6,
-                grid=(0.1, 0.3, 1.0, 3.0),
-                help="of kernel rbf, in units of one over the mean square length of centred rows",
-            ),
+            _graph.C,
+            _graph.GAMMA,
         ),
         supervision="labels",
         default_train=1000,
@@ -92,72 +79,22 @@ def fit(
 ) -> dict[str, np.ndarray]:
     """Smooth codes over the graph and learn to predict them, by turns."""
     known = labelled("grh", vectors, labels)
-    vectors = known.vectors
-    is_linear = params["kernel"] == "linear"
-    if not is_linear and len(vectors) > _MOST_KERNEL_ROWS:
-        raise ArgumentError(
-            f"grh with kernel rbf keeps a matrix of all pairs of rows: got {len(vectors)}, expected at most "
-            f"{_MOST_KERNEL_ROWS}; train on fewer or use kernel=linear"
-        )
-    mean = _linear.mean_of(vectors)
-    rows = _linear.centred(vectors, mean)
-    scale = _svm.unit_scale(rows)
-    rows /= scale
-    gamma = params["gamma"] / scale**2
-    inputs = rows if is_linear else _anchors.kernel(vectors, vectors, gamma).astype(np.float64)
-    first = _first_bits(vectors, n_bits, params["initial"], seed)
-    bits, total = first, params["iterations"] * n_bits
-    for turn in range(params["iterations"]):
-        wanted = _smoothed(bits, first, known, params["alpha"])
-        learn = _svm.planes if is_linear else _svm.kernel_planes
-        done_before = turn * n_bits
-        weights, bias = learn(
-            inputs, wanted, params["c"], "balanced", lambda done, before=done_before: progress(before + done, total)
-        )
-        bits = inputs @ weights + bias > 0
-    if is_linear:
-        return _svm.state_of(mean, weights, bias, scale)
-    used = (weights != 0).any(axis=1)
-    used[0] |= not used.any()
-    return _anchors.state_of(vectors[used], gamma, weights[used], bias)
-
-
-def _first_bits(vectors: np.ndarray, n_bits: int, initial: str, seed: int) -> np.ndarray:
-    """Encode the training rows by an unsupervised method."""
-    if initial == "lsh":
-        return lsh.encode(lsh.fit(vectors, n_bits, seed), vectors)
-    if n_bits > vectors.shape[1]:
-        raise ArgumentError(
-            f"grh starts from codes of itq, of at most one bit a dimension: n_bits is {n_bits}, the vectors have "
-            f"{vectors.shape[1]} dimensions; ask for fewer bits or use initial=lsh"
-        )
-    return itq.encode(itq.fit(vectors, n_bits, {"iterations": 50}, seed, lambda done, total: None), vectors)
-
-
-def _smoothed(bits: np.ndarray, first: np.ndarray, known: Labelled, alpha: float) -> np.ndarray:
-    """Give B of step (A), bool; a bit without two values stays."""
-    codes = np.where(bits, 1.0, -1.0)
-    if known.labels.ndim == 1:
-        sums = np.zeros((known.n_classes, codes.shape[1]))
-        np.add.at(sums, known.labels, codes)
-        means = (sums / np.bincount(known.labels)[:, None])[known.labels]
-    else:
-        means = np.empty_like(codes)
-        step = max(1, _BLOCK_PAIRS // len(codes))
-        for start in range(0, len(codes), step):
-            share = known.share(slice(start, start + step), slice(None)).astype(np.float64)
-            means[start : start + step] = share @ codes / share.sum(axis=1, keepdims=True)
-    smooth = alpha * means + (1 - alpha) * np.where(first, 1.0, -1.0) >= 0
-    return np.where(smooth.all(axis=0) | ~smooth.any(axis=0), bits, smooth)
+    machines = _graph.Machines.on("grh", known.vectors, params)
+    first = _graph.first_bits("grh", known.vectors, n_bits, params["initial"], seed)
+    averages, total = _graph.class_averages(known), params["iterations"] * n_bits
+    learned = _graph.take_turns(
+        machines, first, averages, params["alpha"], params["iterations"], lambda done: progress(done, total)
+    )
+    return machines.state(*learned)
 
 
 @hookimpl
 def encode(state: dict[str, np.ndarray], vectors: np.ndarray) -> np.ndarray:
     """Give the bits of equation (1) or (2)."""
-    return _anchors.encode(state, vectors) if "anchors" in state else _svm.encode(state, vectors)
+    return _graph.encode(state, vectors)
 
 
 @hookimpl
 def project(state: dict[str, np.ndarray], vectors: np.ndarray) -> np.ndarray:
     """Give the margins of equation (1), in units of the vectors, or (2)."""
-    return _anchors.project(state, vectors) if "anchors" in state else _svm.project(state, vectors)
+    return _graph.project(state, vectors)

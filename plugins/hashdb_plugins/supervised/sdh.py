@@ -89,7 +89,7 @@ def fit(
     rng = np.random.default_rng(seed)
     n_iterations, ridge, nu = params["iterations"], params["lambda"], params["nu"]
     progress(0, n_iterations + 1)
-    features = _discrete.KernelRidge(known.vectors, params["anchors"], params["width"], params["delta"], rng)
+    features = _discrete.kernel_ridge(known.vectors, params["anchors"], params["width"], params["delta"], rng)
     codes = _discrete.random_signs(len(known.vectors), n_bits, rng)
     history: list[float] = []
     for iteration in range(n_iterations + 1):

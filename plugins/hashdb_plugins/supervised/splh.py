@@ -45,9 +45,9 @@ import numpy as np
 
 from hashdb import MethodInfo, Param, hookimpl
 from hashdb_plugins import _linear
+from hashdb_plugins._label_pairs import LabelPairs, unit
 from hashdb_plugins._labels import labelled
 from hashdb_plugins._parallel import blocks, workers
-from hashdb_plugins._similarity import LabelSets, unit
 
 Update = Callable[[np.ndarray, np.ndarray], np.ndarray]
 Progress = Callable[[int, int], None]
@@ -116,11 +116,11 @@ def fit(
         variance, pairs = covariance, np.zeros_like(covariance)
         update = _pseudo_labels(vectors, mean, params)
     else:
-        sets = LabelSets(labelled("splh", vectors, labels))
-        pairs = sets.pair_sum(sets.sums(mean))
+        similar = LabelPairs(labelled("splh", vectors, labels))
+        pairs = similar.pair_sum(similar.sums_of_rows(mean))
         scale = float(np.linalg.norm(pairs)) or 1.0
         variance, pairs = params["eta"] * unit(covariance), pairs / scale
-        update = _mistakes(sets, mean, params["alpha"] / scale)
+        update = _mistakes(similar, mean, params["alpha"] / scale)
     weights = np.empty((vectors.shape[1], n_bits))
     history = np.empty(n_bits)
     # Many short products: one thread of the linear algebra library each.
@@ -138,14 +138,14 @@ def fit(
     return _linear.state_of(mean, weights) | {"history": history}
 
 
-def _mistakes(sets: LabelSets, mean: np.ndarray, alpha: float) -> Update:
+def _mistakes(similar: LabelPairs, mean: np.ndarray, alpha: float) -> Update:
     """Make the update of equation (2) of the weighted sum over pairs."""
 
     def update(pairs: np.ndarray, direction: np.ndarray) -> np.ndarray:
-        y = _projected(sets.known.vectors, mean, direction)
+        y = _projected(similar.known.vectors, mean, direction)
         y /= float(np.sqrt(np.mean(y * y))) or 1.0
-        all_pairs = sets.sums(mean, y).sum(axis=0)
-        wrong = (np.outer(all_pairs, all_pairs) - sets.pair_sum(sets.sums(mean, np.abs(y)))) / 2
+        all_pairs = similar.sums_of_rows(mean, y).sum(axis=0)
+        wrong = (np.outer(all_pairs, all_pairs) - similar.pair_sum(similar.sums_of_rows(mean, np.abs(y)))) / 2
         return pairs - alpha * wrong
 
     return update

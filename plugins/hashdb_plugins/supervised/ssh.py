@@ -41,8 +41,8 @@ import numpy as np
 
 from hashdb import MethodInfo, Param, hookimpl
 from hashdb_plugins import _linear
+from hashdb_plugins._label_pairs import LabelPairs, unit
 from hashdb_plugins._labels import labelled
-from hashdb_plugins._similarity import LabelSets, unit
 
 
 @hookimpl
@@ -86,9 +86,9 @@ def fit(
 ) -> dict[str, np.ndarray]:
     """Find the directions of equation (2), or (5)."""
     _linear.require_directions("ssh", n_bits, vectors.shape[1])
-    sets = LabelSets(labelled("ssh", vectors, labels))
+    similar = LabelPairs(labelled("ssh", vectors, labels))
     mean = _linear.mean_of(vectors)
-    pairs = sets.pair_sum(sets.sums(mean))
+    pairs = similar.pair_sum(similar.sums_of_rows(mean))
     adjusted = unit(pairs) + params["eta"] * unit(_linear.covariance(vectors, mean))
     directions = _linear.principal_directions(adjusted, n_bits)
     eigenvalues = np.einsum("jk,jl,lk->k", directions, adjusted, directions, optimize=True)

@@ -10,6 +10,8 @@ for Maximum Cut and Satisfiability Problems Using Semidefinite Programming. Jour
 
 Cost: fit n dim for the mean; encode n dim n_bits; memory dim n_bits.
 
+``partial_fit`` is exact: the directions stay, and the mean becomes that of all rows so far.
+
 Differs from the paper: the data are centred first, as all of the literature on learning to hash does when it compares
 with LSH, so that (3) speaks of angles about the mean.
 """
@@ -20,6 +22,7 @@ import numpy as np
 
 from hashdb import MethodInfo, hookimpl
 from hashdb_plugins import _linear
+from hashdb_plugins._moments import Moments
 
 
 @hookimpl
@@ -40,7 +43,15 @@ def fit(vectors: np.ndarray, n_bits: int, seed: int) -> dict[str, np.ndarray]:
     """Draw the directions and learn the mean."""
     # One direction after another, so that the first bits of a longer code are those of a shorter one.
     directions = np.random.default_rng(seed).standard_normal((n_bits, vectors.shape[1]), dtype=np.float32)
-    return _linear.state_of(_linear.mean_of(vectors), directions.T)
+    moments = Moments.of_rows(vectors, with_scatter=False)
+    return _linear.state_of(moments.rounded_mean(), directions.T) | moments.state()
+
+
+@hookimpl
+def partial_fit(state: dict[str, np.ndarray], vectors: np.ndarray) -> dict[str, np.ndarray]:
+    """Move the mean to that of the rows so far and these."""
+    moments = Moments.of_state("lsh", state, vectors, with_scatter=False).with_rows(vectors)
+    return _linear.state_of(moments.rounded_mean(), state["weights"]) | moments.state()
 
 
 @hookimpl
