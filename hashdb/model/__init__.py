@@ -1,8 +1,8 @@
 """Model: a method, perhaps a quantiser, their params and what they learned; and fit, which makes one.
 
-Rows go in, codes or margins come out. ``checks`` looks at what the caller gives, ``fitting`` learns, ``continuing`` goes
-on learning, ``fitted`` encodes, ``document`` is what an index stores of a model, ``pairs`` finds neighbours for
-quantisers that want them.
+Rows go in, codes or margins come out. ``checks`` looks at what the caller gives, ``fitting`` learns, ``continuing``
+goes on learning, ``fitted`` encodes, ``document`` is what an index stores of a model, ``encoder`` what turns items into
+rows before, ``pairs`` finds neighbours for quantisers that want them.
 """
 
 from __future__ import annotations
