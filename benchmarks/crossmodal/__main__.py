@@ -12,23 +12,28 @@ from pathlib import Path
 from benchmarks.crossmodal import cells, figure, measure, page, shared, speed, tables
 from benchmarks.methods import kept
 
-PARTS = ("quality", "shared", "speed", "page")
-KEYS = ("data", "method", "bits", "seed")
+KEYS = {
+    "quality": ("data", "method", "bits", "seed"),
+    "shared": ("situation", "method", "seed"),
+    "speed": ("method", "rows"),
+    "page": (),
+}
 
 
 def main() -> None:
     """Run the parts named, or all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(KEYS))
     parser.add_argument("--work", metavar="DIR", type=Path, required=True, help="finished cells")
-    parser.add_argument("--only", metavar="NAME=VALUE,…", default="", help=f"cells to run, by {', '.join(KEYS)}")
+    parser.add_argument("--only", metavar="NAME=VALUE,…", default="", help="cells to run, by the facts of one part")
     options = parser.parse_args()
-    if unknown := set(options.parts) - set(PARTS):
-        parser.error(f"no part {sorted(unknown)[0]!r}, expected {', '.join(PARTS)}")
+    if unknown := set(options.parts) - set(KEYS):
+        parser.error(f"no part {sorted(unknown)[0]!r}, expected {', '.join(KEYS)}")
     only = dict(pair.split("=", 1) for pair in options.only.split(",") if pair)
-    if unknown := set(only) - set(KEYS):
-        parser.error(f"--only knows {', '.join(KEYS)}, not {sorted(unknown)[0]!r}")
-    for part in options.parts or PARTS:
+    for part in options.parts or KEYS:
+        if unknown := set(only) - set(KEYS[part]):
+            known = ", ".join(KEYS[part]) or "nothing"
+            parser.error(f"--only of the part {part} knows {known}, not {sorted(unknown)[0]!r}")
         run(part, options.work, only)
 
 
@@ -39,9 +44,9 @@ def run(part: str, work: Path, only: dict[str, str]) -> None:
         kept.run(folder, cells.grid(folder), only, measure.measure, _said)
         kept.gather(folder, cells.grid(folder), tables.RESULTS)
     elif part == "shared":
-        shared.run(work, {name: value for name, value in only.items() if name == "method"})
+        shared.run(work, only)
     elif part == "speed":
-        speed.run(work, {name: value for name, value in only.items() if name == "method"})
+        speed.run(work, only)
     else:
         write()
 

@@ -24,6 +24,7 @@ _COMMANDS = {
     "methods": "hashdb.cli.methods:methods",
     "warmup": "hashdb.cli.methods:warmup",
     "datasets": "hashdb.cli.datasets:datasets",
+    "eval": "hashdb.cli.eval:evaluate",
     "demo": "hashdb.cli.demo:demo",
 }
 

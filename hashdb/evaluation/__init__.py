@@ -1,4 +1,4 @@
-"""Evaluation of codes: splits of a data set, ground truth, and measures that know about ties.
+"""Evaluation of codes: splits of a data set, ground truth, measures that know about ties, and whole experiments.
 
 >>> import numpy as np
 >>> from hashdb.evaluation import LabelTruth, evaluate, make_split
@@ -24,8 +24,9 @@ from hashdb.evaluation.bits import (
     quantisation_error,
 )
 from hashdb.evaluation.counts import Counts, count_by_distance
+from hashdb.evaluation.experiment import Protocol, compare, load_results, run_experiment, write_results
 from hashdb.evaluation.lookups import Lookup, auprc, lookup, precision_recall
-from hashdb.evaluation.metrics import evaluate, evaluate_counts
+from hashdb.evaluation.metrics import evaluate, evaluate_counts, measures_by_query
 from hashdb.evaluation.neighbour_truth import EpsilonTruth, NearestTruth, choose_epsilon
 from hashdb.evaluation.neighbours import nearest
 from hashdb.evaluation.radius import within
@@ -56,6 +57,7 @@ __all__ = [
     "cached",
     "evaluate",
     "evaluate_counts",
+    "measures_by_query",
     "Counts",
     "count_by_distance",
     "average_precision",
@@ -73,4 +75,9 @@ __all__ = [
     "distinct_codes",
     "code_statistics",
     "quantisation_error",
+    "Protocol",
+    "run_experiment",
+    "write_results",
+    "load_results",
+    "compare",
 ]

@@ -52,11 +52,32 @@ def lookup(total: Numbers, relevant: Numbers, radius: int) -> Lookup:
     >>> lookup(np.array([[2, 2], [0, 4]]), np.array([[1, 1], [0, 4]]), 0)
     Lookup(precision=0.25, recall=0.25, f1=0.25, nothing_found=0.5)
     """
+    return Lookup(*(float(np.mean(values)) for values in lookup_by_query(total, relevant, radius)))
+
+
+def lookup_by_query(total: Numbers, relevant: Numbers, radius: int) -> tuple[Doubles, Doubles, Doubles, Doubles]:
+    """Measure what each query finds within a radius, inclusive.
+
+    Parameters
+    ----------
+    total, relevant, radius
+        As of :func:`lookup`.
+
+    Returns
+    -------
+    precision, recall, f1, nothing_found : ndarray of float64, shape (n_queries,)
+        As in :class:`Lookup`; ``nothing_found`` is 1 for a query that finds nothing, else 0.
+
+    Examples
+    --------
+    >>> lookup_by_query(np.array([[2, 2], [0, 4]]), np.array([[1, 1], [0, 4]]), 0)[0].tolist()
+    [0.5, 0.0]
+    """
     found = total[:, : radius + 1].sum(axis=1)
     good = relevant[:, : radius + 1].sum(axis=1)
     n_relevant = relevant.sum(axis=1)
-    measures = (ratio(good, found), ratio(good, n_relevant), ratio(2 * good, found + n_relevant), found == 0)
-    return Lookup(*(float(np.mean(values)) for values in measures))
+    nothing = (found == 0).astype(np.float64)
+    return ratio(good, found), ratio(good, n_relevant), ratio(2 * good, found + n_relevant), nothing
 
 
 def precision_recall(total: Numbers, relevant: Numbers, *, to_the_end: bool = False) -> tuple[Doubles, Doubles]:

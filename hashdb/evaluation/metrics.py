@@ -12,19 +12,21 @@ from hashdb.codes import Codes
 from hashdb.errors import ArgumentError
 from hashdb.evaluation.bits import code_statistics
 from hashdb.evaluation.counts import Counts, count_by_distance
-from hashdb.evaluation.lookups import auprc, lookup
+from hashdb.evaluation.lookups import auprc, lookup_by_query
 from hashdb.evaluation.ranking import (
     NORMALISERS,
     average_precision,
     average_precision_of_ranks,
     ndcg_at,
+    ndcg_of_ranking,
     precision_at,
-    ranks_of_relevant,
     recall_at,
 )
+from hashdb.evaluation.ties import Doubles
 from hashdb.evaluation.truth import Truth
 
 Results = dict[str, float]
+_ENDINGS = {"expected": "", "optimistic": "_optimistic", "pessimistic": "_pessimistic"}
 
 
 def evaluate(
@@ -72,10 +74,9 @@ def evaluate(
         ``map``, ``map_optimistic``, ``map_pessimistic``, ``map_by_order``
             Mean average precision over the whole ranking: expected over the orders of ties, at best, at worst, and with
             ties by row.
-        ``map@k``, with the same endings; ``precision@k``, ``recall@k``, and both with ``_by_order``
-            Of rankings cut after k. Against the nearest rows by vectors ``recall@k`` is the recall of the search.
-        ``ndcg@k``
-            Where the truth has grades; expected over the orders of ties.
+        ``map@k``, ``precision@k``, ``recall@k``, ``ndcg@k``, with the same endings
+            Of rankings cut after k; the last where the truth has grades. Against the nearest rows by vectors
+            ``recall@k`` is the recall of the search.
         ``precision_within_r``, ``recall_within_r``, ``f1_within_r``, ``nothing_within_r``
             Lookups: macro means, 0 for a query that finds nothing, and the share of such queries.
         ``auprc``
@@ -96,10 +97,10 @@ def evaluate(
     >>> round(results["map"], 4), results["precision@1"], results["precision_within_1"]
     (0.8333, 1.0, 0.5)
     """
-    cuts, radii = _whole_numbers("at", at, 1), _whole_numbers("radius", radius, 0)
+    cuts, radii = whole_numbers("at", at, 1), whole_numbers("radius", radius, 0)
     if normaliser not in NORMALISERS:
         raise ArgumentError(f"normaliser is {normaliser!r}, expected one of {', '.join(NORMALISERS)}")
-    ordered = _Ordered(truth.n_queries, cuts, normaliser) if by_order else None
+    ordered = Ordered(truth, at=cuts, normaliser=normaliser, gain=gain) if by_order else None
     counts = count_by_distance(
         database_codes,
         query_codes,
@@ -116,7 +117,7 @@ def evaluate(
     }
     results |= evaluate_counts(counts, at=cuts, radius=radii, normaliser=normaliser, gain=gain)
     if ordered:
-        results |= ordered.means()
+        results |= _means(ordered.by_query())
     return results | code_statistics(database_codes, n_bits)
 
 
@@ -151,57 +152,117 @@ def evaluate_counts(
     >>> round(evaluate_counts(counts)["map"], 4)
     0.7083
     """
+    found = measures_by_query(counts, at=at, radius=radius, normaliser=normaliser, gain=gain)
+    return _means(found) | {"auprc": auprc(counts.total, counts.relevant)}
+
+
+def measures_by_query(
+    counts: Counts,
+    *,
+    at: int | Iterable[int] = (),
+    radius: int | Iterable[int] = (2,),
+    normaliser: str = "found",
+    gain: str = "exponential",
+) -> dict[str, Doubles]:
+    """Compute what :func:`evaluate_counts` averages, for each query.
+
+    Parameters
+    ----------
+    counts, at, radius, normaliser, gain
+        As of :func:`evaluate_counts`.
+
+    Returns
+    -------
+    dict of str to ndarray of float64, shape (n_queries,)
+        All but ``auprc``, which has no value a query.
+
+    Raises
+    ------
+    ArgumentError
+        A cut below 1 or a radius below 0.
+
+    Examples
+    --------
+    >>> counts = Counts.of(np.array([[[1, 0], [1, 1]]]))
+    >>> measures_by_query(counts)["map"].round(4).tolist()
+    [0.7083]
+    """
     total, relevant = counts.total, counts.relevant
-    cuts, radii = _whole_numbers("at", at, 1), _whole_numbers("radius", radius, 0)
-    results: Results = {}
+    cuts, radii = whole_numbers("at", at, 1), whole_numbers("radius", radius, 0)
+    found: dict[str, Doubles] = {}
     for cut in (None, *cuts):
         name = "map" if cut is None else f"map@{cut}"
-        for ties, ending in (("expected", ""), ("optimistic", "_optimistic"), ("pessimistic", "_pessimistic")):
-            values = average_precision(total, relevant, ties=ties, at=cut, normaliser=normaliser)
-            results[name + ending] = float(values.mean())
+        for ties, ending in _ENDINGS.items():
+            found[name + ending] = average_precision(total, relevant, ties=ties, at=cut, normaliser=normaliser)
     for cut in cuts:
-        results[f"precision@{cut}"] = float(precision_at(total, relevant, cut).mean())
-        results[f"recall@{cut}"] = float(recall_at(total, relevant, cut).mean())
-        if counts.by_grade.shape[1] > 2:
-            results[f"ndcg@{cut}"] = float(ndcg_at(counts.by_grade, cut, gain=gain).mean())
+        for ties, ending in _ENDINGS.items():
+            found[f"precision@{cut}{ending}"] = precision_at(total, relevant, cut, ties=ties)
+            found[f"recall@{cut}{ending}"] = recall_at(total, relevant, cut, ties=ties)
+            if counts.by_grade.shape[1] > 2:
+                found[f"ndcg@{cut}{ending}"] = ndcg_at(counts.by_grade, cut, gain=gain, ties=ties)
     for reach in radii:
-        found = lookup(total, relevant, reach)
-        results[f"precision_within_{reach}"] = found.precision
-        results[f"recall_within_{reach}"] = found.recall
-        results[f"f1_within_{reach}"] = found.f1
-        results[f"nothing_within_{reach}"] = found.nothing_found
-    results["auprc"] = auprc(total, relevant)
-    return results
+        names = (f"{what}_within_{reach}" for what in ("precision", "recall", "f1", "nothing"))
+        found |= dict(zip(names, lookup_by_query(total, relevant, reach), strict=True))
+    return found
 
 
-class _Ordered:
-    """Measures of the rankings that break ties by row, filled query by query."""
+class Ordered:
+    """Measures of the rankings that break ties by row, filled query by query.
 
-    def __init__(self, n_queries: int, cuts: list[int], normaliser: str) -> None:
-        self._cuts, self._normaliser = cuts, normaliser
-        self._precisions = np.zeros((1 + len(cuts), n_queries))
-        self._hits = np.zeros((len(cuts), n_queries))
-        self._recalls = np.zeros((len(cuts), n_queries))
+    Parameters
+    ----------
+    truth : Truth
+    at, normaliser, gain
+        As of :func:`evaluate`.
+
+    Examples
+    --------
+    >>> from hashdb.evaluation import LabelTruth
+    >>> ordered = Ordered(LabelTruth([1], [1, 0]))
+    >>> ordered.add(0, np.array([0, 1], np.uint8))
+    >>> ordered.by_query()["map_by_order"].tolist()
+    [0.5]
+    """
+
+    def __init__(
+        self, truth: Truth, *, at: Iterable[int] = (), normaliser: str = "found", gain: str = "exponential"
+    ) -> None:
+        self._cuts, self._normaliser, self._gain = list(at), normaliser, gain
+        names = ["map_by_order", *(f"map@{cut}_by_order" for cut in self._cuts)]
+        kinds = ("precision", "recall", "ndcg") if truth.n_grades > 1 else ("precision", "recall")
+        names += [f"{kind}@{cut}_by_order" for cut in self._cuts for kind in kinds]
+        self._graded = truth.n_grades > 1
+        self._found = {name: np.zeros(truth.n_queries) for name in names}
 
     def visit(self, query: int, distances: NDArray[Any], grades: NDArray[Any]) -> None:
-        ranks = ranks_of_relevant(distances, grades)
-        for place, cut in enumerate((None, *self._cuts)):
-            self._precisions[place, query] = average_precision_of_ranks(ranks, at=cut, normaliser=self._normaliser)
-        for place, cut in enumerate(self._cuts):
+        """Add a query with distances and grades row by row."""
+        self.add(query, grades[np.argsort(distances, kind="stable")])
+
+    def add(self, query: int, ranked: NDArray[Any]) -> None:
+        """Add a query with the grades of all rows in the order of its ranking."""
+        ranks = np.flatnonzero(ranked) + 1
+        found = self._found
+        found["map_by_order"][query] = average_precision_of_ranks(ranks)
+        for cut in self._cuts:
             hits = int(np.searchsorted(ranks, cut, side="right"))
-            self._hits[place, query] = hits / cut
-            self._recalls[place, query] = hits / max(1, len(ranks))
+            precision = average_precision_of_ranks(ranks, at=cut, normaliser=self._normaliser)
+            found[f"map@{cut}_by_order"][query] = precision
+            found[f"precision@{cut}_by_order"][query] = hits / cut
+            found[f"recall@{cut}_by_order"][query] = hits / max(1, len(ranks))
+            if self._graded:
+                found[f"ndcg@{cut}_by_order"][query] = ndcg_of_ranking(ranked, cut, gain=self._gain)
 
-    def means(self) -> Results:
-        results = {"map_by_order": float(self._precisions[0].mean())}
-        for place, cut in enumerate(self._cuts):
-            results[f"map@{cut}_by_order"] = float(self._precisions[1 + place].mean())
-            results[f"precision@{cut}_by_order"] = float(self._hits[place].mean())
-            results[f"recall@{cut}_by_order"] = float(self._recalls[place].mean())
-        return results
+    def by_query(self) -> dict[str, Doubles]:
+        """Give the measures, each float64 (n_queries,)."""
+        return self._found
 
 
-def _whole_numbers(name: str, values: int | Iterable[int], least: int) -> list[int]:
+def _means(found: dict[str, Doubles]) -> Results:
+    return {name: float(values.mean()) for name, values in found.items()}
+
+
+def whole_numbers(name: str, values: int | Iterable[int], least: int) -> list[int]:
+    """Return one or several numbers as a list, or raise ArgumentError."""
     several = [values] if isinstance(values, int | np.integer) else list(values)
     for value in several:
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:

@@ -53,8 +53,7 @@ def average_precision(
     [0.7083, 0.8333, 0.5833]
     """
     total, relevant = _checked(total, relevant)
-    if ties not in TIES:
-        raise ArgumentError(f"ties is {ties!r}, expected one of {', '.join(TIES)}")
+    _check_ties(ties)
     if normaliser not in NORMALISERS:
         raise ArgumentError(f"normaliser is {normaliser!r}, expected one of {', '.join(NORMALISERS)}")
     before, found = np.cumsum(total, axis=1) - total, np.cumsum(relevant, axis=1) - relevant
@@ -127,14 +126,16 @@ def average_precision_of_ranks(ranks: Numbers, *, at: int | None = None, normali
     return float((np.arange(1, len(within) + 1) / within).sum() / divisor)
 
 
-def precision_at(total: Numbers, relevant: Numbers, k: int) -> Doubles:
-    """Give the share of relevant codes among the k nearest, expected over the orders of ties.
+def precision_at(total: Numbers, relevant: Numbers, k: int, *, ties: str = "expected") -> Doubles:
+    """Give the share of relevant codes among the k nearest.
 
     Parameters
     ----------
     total, relevant : ndarray of int64, shape (n_queries, n_distances)
     k : int
         The divisor, also where the database has fewer codes.
+    ties : str
+        As of :func:`average_precision`.
 
     Returns
     -------
@@ -145,11 +146,11 @@ def precision_at(total: Numbers, relevant: Numbers, k: int) -> Doubles:
     >>> precision_at(np.array([[2, 2]]), np.array([[1, 0]]), 1).tolist()
     [0.5]
     """
-    return _hits(total, relevant, k) / k
+    return _hits(total, relevant, k, ties) / k
 
 
-def recall_at(total: Numbers, relevant: Numbers, k: int) -> Doubles:
-    """Give the share of the relevant codes that is among the k nearest, expected over the orders of ties.
+def recall_at(total: Numbers, relevant: Numbers, k: int, *, ties: str = "expected") -> Doubles:
+    """Give the share of the relevant codes that is among the k nearest.
 
     With the truth of the nearest rows by float vectors this is the recall of the search for neighbours.
 
@@ -157,6 +158,8 @@ def recall_at(total: Numbers, relevant: Numbers, k: int) -> Doubles:
     ----------
     total, relevant : ndarray of int64, shape (n_queries, n_distances)
     k : int
+    ties : str
+        As of :func:`average_precision`.
 
     Returns
     -------
@@ -168,14 +171,15 @@ def recall_at(total: Numbers, relevant: Numbers, k: int) -> Doubles:
     >>> recall_at(np.array([[2, 2]]), np.array([[1, 1]]), 1).tolist()
     [0.25]
     """
-    return ratio(_hits(total, relevant, k), np.asarray(relevant).sum(axis=1))
+    return ratio(_hits(total, relevant, k, ties), np.asarray(relevant).sum(axis=1))
 
 
-def ndcg_at(by_grade: Numbers, k: int, *, gain: str = "exponential") -> Doubles:
-    """Compute the normalised discounted cumulative gain of the k nearest, expected over the orders of ties.
+def ndcg_at(by_grade: Numbers, k: int, *, gain: str = "exponential", ties: str = "expected") -> Doubles:
+    """Compute the normalised discounted cumulative gain of the k nearest.
 
     A code of grade g at position p gains 2^g - 1, divided by log2(p + 1). A tie gains its mean gain at each of its
-    positions (McSherry and Najork 2008), and the ideal order does not depend on ties, so this is exact.
+    positions (McSherry and Najork 2008), and the ideal order does not depend on ties, so the mean over all orders is
+    exact. The best order of a tie has the grades descending, the worst ascending.
 
     Parameters
     ----------
@@ -184,6 +188,8 @@ def ndcg_at(by_grade: Numbers, k: int, *, gain: str = "exponential") -> Doubles:
     k : int
     gain : str
         ``exponential``, or ``linear`` for a gain of g.
+    ties : str
+        As of :func:`average_precision`.
 
     Returns
     -------
@@ -195,32 +201,77 @@ def ndcg_at(by_grade: Numbers, k: int, *, gain: str = "exponential") -> Doubles:
     >>> ndcg_at(np.array([[[1, 0], [0, 1]]]), 2).round(4).tolist()
     [0.6309]
     """
+    _check_ties(ties)
+    k, gains = _check_cut(k), _gains(np.arange(by_grade.shape[1]), gain)
+    ideal = _discounted(by_grade.sum(axis=2)[:, ::-1], gains[::-1], k)
+    if ties == "expected":
+        total = by_grade.sum(axis=1)
+        return ratio(_discounted(total, ratio(np.einsum("g,qgd->qd", gains, by_grade), total), k), ideal)
+    step = -1 if ties == "optimistic" else 1
+    in_order = by_grade[:, ::step].transpose(0, 2, 1)
+    return ratio(_discounted(in_order.reshape(len(by_grade), -1), np.tile(gains[::step], in_order.shape[1]), k), ideal)
+
+
+def ndcg_of_ranking(grades: NDArray[Any], k: int, *, gain: str = "exponential") -> float:
+    """Compute the normalised discounted cumulative gain of a ranking without ties.
+
+    Parameters
+    ----------
+    grades : ndarray of int, shape (n,)
+        Of all rows, in the order of the ranking.
+    k, gain
+        As of :func:`ndcg_at`.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> round(ndcg_of_ranking(np.array([0, 1]), 2), 4)
+    0.6309
+    """
+    k = _check_cut(k)
+    counts = np.bincount(grades)[::-1]
+    best = np.repeat(np.arange(len(counts))[::-1], np.minimum(counts, k))[:k]
+    discounts = 1 / np.log2(np.arange(2, k + 2))
+    ideal = float(_gains(best, gain) @ discounts[: len(best)])
+    top = _gains(grades[:k], gain)
+    return float(top @ discounts[: len(top)]) / ideal if ideal else 0.0
+
+
+def _gains(grades: NDArray[Any], gain: str) -> Doubles:
     if gain not in ("exponential", "linear"):
         raise ArgumentError(f"gain is {gain!r}, expected exponential or linear")
-    k = _check_cut(k)
-    grades = np.arange(by_grade.shape[1], dtype=np.float64)
-    gains = np.exp2(grades) - 1 if gain == "exponential" else grades
+    gains: Doubles = np.asarray(grades, np.float64)
+    return np.exp2(gains) - 1 if gain == "exponential" else gains
+
+
+def _discounted(counts: Numbers, each: Doubles, k: int) -> Doubles:
+    """Sum the discounted gains of the first k, runs of ``counts`` codes that gain ``each``."""
     discounts = np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(2, k + 2)))])
-
-    def discounted(counts: Numbers, each: Doubles) -> Doubles:
-        ends = np.minimum(np.cumsum(counts, axis=1), k)
-        starts = np.concatenate([np.zeros((len(ends), 1), np.int64), ends[:, :-1]], axis=1)
-        sums: Doubles = ((discounts[ends] - discounts[starts]) * each).sum(axis=1)
-        return sums
-
-    total = by_grade.sum(axis=1)
-    mean_gains = ratio(np.einsum("g,qgd->qd", gains, by_grade), total)
-    ideal = discounted(by_grade.sum(axis=2)[:, ::-1], gains[::-1])
-    return ratio(discounted(total, mean_gains), ideal)
+    ends = np.minimum(np.cumsum(counts, axis=1), k)
+    starts = np.concatenate([np.zeros((len(ends), 1), np.int64), ends[:, :-1]], axis=1)
+    sums: Doubles = ((discounts[ends] - discounts[starts]) * each).sum(axis=1)
+    return sums
 
 
-def _hits(total: Numbers, relevant: Numbers, k: int) -> Doubles:
-    """Count the relevant codes among the k nearest, expected over the orders of ties."""
+def _hits(total: Numbers, relevant: Numbers, k: int, ties: str) -> Doubles:
+    """Count the relevant codes among the k nearest."""
     total, relevant = _checked(total, relevant)
-    k = _check_cut(k)
-    before = np.cumsum(total, axis=1) - total
-    hits: Doubles = (relevant * np.clip(ratio(k - before, total), 0, 1)).sum(axis=1)
+    _check_ties(ties)
+    kept = np.clip(_check_cut(k) - (np.cumsum(total, axis=1) - total), 0, total)
+    if ties == "optimistic":
+        return np.asarray(np.minimum(relevant, kept).sum(axis=1), np.float64)
+    if ties == "pessimistic":
+        return np.asarray(np.maximum(0, kept - (total - relevant)).sum(axis=1), np.float64)
+    hits: Doubles = (relevant * ratio(kept, total)).sum(axis=1)
     return hits
+
+
+def _check_ties(ties: str) -> None:
+    if ties not in TIES:
+        raise ArgumentError(f"ties is {ties!r}, expected one of {', '.join(TIES)}")
 
 
 def _checked(total: Any, relevant: Any) -> tuple[Numbers, Numbers]:

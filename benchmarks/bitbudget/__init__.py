@@ -1,0 +1,1 @@
+"""hashdb as entries of bitbudget; docs/other-benchmarks.md has the figures."""

@@ -1,0 +1,134 @@
+"""Two results laid side by side: what changed between them, cell by cell."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hashdb.errors import ArgumentError, InputFileError
+from hashdb.evaluation.experiment.gathering import FORMAT, KEYS, key_of
+from hashdb.evaluation.experiment.significance import holm, paired_p
+from hashdb.evaluation.experiment.tables import scheme_of
+
+Results = Mapping[str, Any]
+Cell = Mapping[str, Any]
+
+_PAIRED = ("dataset", "n_rows", "split", "parts", "truth", "seed", "data")
+
+
+def load_results(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read the results of an experiment.
+
+    Parameters
+    ----------
+    path : path
+        A ``results.json``, or the folder that holds it.
+
+    Raises
+    ------
+    InputFileError
+        There is no such file, or it holds no results of this format.
+    """
+    file = Path(path)
+    if file.is_dir():
+        file = file / "results.json"
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputFileError(f"{file}: there is no such file; `hashdb eval --output DIR` writes it") from error
+    except (OSError, ValueError) as error:
+        raise InputFileError(f"{file} cannot be read as results: {error}") from error
+    if not isinstance(found, dict) or found.get("format") != FORMAT or not {"protocol", "cells"} <= set(found):
+        written = found.get("format") if isinstance(found, dict) else None
+        raise InputFileError(f"{file} has the format {written!r}, expected results of `hashdb eval`, format {FORMAT}")
+    return found
+
+
+def compare(first: Results, second: Results, metrics: Sequence[str] = ("map",)) -> dict[str, Any]:
+    """Lay the cells of two results side by side.
+
+    Parameters
+    ----------
+    first, second : mapping
+    metrics : sequence of str
+
+    Returns
+    -------
+    dict
+        ``differences``: names of the protocol with both values. ``rows``: dicts of method, quantiser, bits, query,
+        database, database_codes, metric, first, second (means, None where a result lacks the cell), difference (second
+        minus first), p and p_holm (paired by run, where both have the same splits).
+
+    Raises
+    ------
+    ArgumentError
+        A metric is in no cell.
+    """
+    ones, others = ({key_of(cell): cell for cell in each["cells"]} for each in (first, second))
+    names = {**first["protocol"], **second["protocol"]}
+    differences = {
+        name: (first["protocol"].get(name), second["protocol"].get(name))
+        for name in names
+        if first["protocol"].get(name) != second["protocol"].get(name)
+    }
+    paired = not any(name in differences for name in _PAIRED)
+    rows = []
+    for metric in metrics:
+        pairs = [(ones.get(key), others.get(key)) for key in {**ones, **others}]
+        found = [
+            _row(cell, other, metric, paired) for cell, other in pairs if _has(cell, metric) or _has(other, metric)
+        ]
+        if not found:
+            raise ArgumentError(f"metric {metric!r} is in no cell of the two results")
+        tested = [row for row in found if row["p"] is not None]
+        for row, value in zip(tested, holm([row["p"] for row in tested]), strict=True):
+            row["p_holm"] = value
+        rows += found
+    return {"differences": differences, "rows": rows}
+
+
+def comparison_table(compared: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Give head and rows of a comparison as text."""
+    head = ["method", "bits", "direction", "codes", "metric", "A", "B", "B - A", "p (Holm)"]
+    rows = [
+        [
+            scheme_of(row),
+            str(row["bits"]),
+            f"{row['query']} to {row['database']}" if row["query"] else "",
+            row["database_codes"],
+            row["metric"],
+            _shown(row["first"], ".4f"),
+            _shown(row["second"], ".4f"),
+            _shown(row["difference"], "+.4f"),
+            _shown(row["p_holm"], ".3g"),
+        ]
+        for row in compared["rows"]
+    ]
+    kept = [place for place in range(len(head)) if any(row[place] for row in rows)]
+    return [head[place] for place in kept], [[row[place] for place in kept] for row in rows]
+
+
+def _has(cell: Cell | None, metric: str) -> bool:
+    return cell is not None and metric in cell["summary"]
+
+
+def _row(cell: Cell | None, other: Cell | None, metric: str, paired: bool) -> dict[str, Any]:
+    """Lay two cells side by side, one of which may be missing."""
+    there = [one for one in (cell, other) if one is not None]
+    means = [one["summary"][metric]["mean"] if one is not None and _has(one, metric) else None for one in (cell, other)]
+    row = {**dict(zip(KEYS, key_of(there[0]), strict=True)), "metric": metric, "first": means[0], "second": means[1]}
+    row |= {"difference": None, "p": None, "p_holm": None}
+    if means[0] is not None and means[1] is not None:
+        row["difference"] = means[1] - means[0]
+        if paired:
+            values = [{run["run"]: run["metrics"][metric] for run in one["runs"]} for one in there]
+            common = sorted(set(values[0]) & set(values[1]))
+            row["p"] = paired_p([values[1][run] for run in common], [values[0][run] for run in common])
+    return row
+
+
+def _shown(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
