@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,12 +17,11 @@ from hashdb.evaluation.report.svg import draw
 
 _COLUMNS = 3
 _MOST_POINTS = 64
-_DIGITS = ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 6, 8), tuple(tenth / 10 for tenth in range(10, 100)))
+_HALVES = tuple(half / 2 for half in range(2, 20))
+_TENTHS = tuple(tenth / 10 for tenth in range(10, 100))
+_DIGITS = ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 6, 8), _HALVES, _TENTHS)
 _MAP = "mean average precision"
 _STEPS = ("fit", "encode", "query")
-
-
-Remark = Callable[[list[Cell]], str]
 
 
 @dataclass(frozen=True)
@@ -48,10 +46,9 @@ def precision_recall(document: Document) -> list[Chart]:
     """Draw precision against recall, a panel for each length of code."""
     title = "Precision against recall"
     settings = {"xlabel": "recall", "ylabel": "precision", "xlim": (0, 1.02), "ylim": (0, 1.02)}
-
-    def remark(cells: list[Cell]) -> str:
-        return f"Up and to the right is better. {_best(cells, 'auprc')}"
-
+    remark = (
+        "Up and to the right is better. A line begins at the smallest distance within which all runs find something."
+    )
     return _curves(document, "pr", title, ("precision_recall", "recall", "precision"), settings, remark)
 
 
@@ -59,10 +56,7 @@ def recall_against_candidates(document: Document) -> list[Chart]:
     """Draw recall against how many rows of the database are looked at, a panel for each length of code."""
     title = "Recall against candidates"
     settings = {"xlabel": "rows looked at", "ylabel": "recall", "xscale": "log", "ylim": (0, 1.02)}
-
-    def remark(cells: list[Cell]) -> str:
-        return "Up and to the left is better."
-
+    remark = "Up and to the left is better: more of what is relevant among fewer rows."
     return _curves(document, "candidates", title, ("candidates", "candidates", "recall"), settings, remark)
 
 
@@ -87,7 +81,7 @@ def _quality(document: Document, group: Group) -> Chart:
         legend(document, figure, group, lines)
 
     title = f"Mean average precision against bits{group.words}"
-    text = _best(group.cells, "map")
+    text = _best(document, group.cells)
     svg = draw(f"bits-{group.name}", title, text, (6.4, 3.4 + legend_height(lines)), plan)
     return Chart(svg, f"{title}. {text} Vertical lines: 95 % intervals.{_context(group)}")
 
@@ -121,7 +115,7 @@ def _time(document: Document, group: Group) -> Chart:
 
 
 def _curves(
-    document: Document, name: str, title: str, curve: tuple[str, str, str], settings: dict[str, Any], remark: Remark
+    document: Document, name: str, title: str, curve: tuple[str, str, str], settings: dict[str, Any], remark: str
 ) -> list[Chart]:
     return [
         _curve_chart(document, group, f"{name}-{group.name}", f"{title}{group.words}", found, settings, remark)
@@ -137,7 +131,7 @@ def _curve_chart(
     title: str,
     found: list[tuple[Cell, Curve]],
     settings: dict[str, Any],
-    remark: Remark,
+    remark: str,
 ) -> Chart:
     lengths = sorted({cell.bits for cell, _ in found})
     keys = list(dict.fromkeys((cell.scheme, cell.codes) for cell, _ in found))
@@ -164,7 +158,7 @@ def _curve_chart(
         legend(document, figure, group, keys)
 
     size = (1.2 + 2.6 * n_columns if n_columns > 1 else 5.2, 0.6 + 2.4 * n_rows + legend_height(keys))
-    caption = f"{title}, mean over runs. {remark(group.cells)}".strip()
+    caption = f"{title}, mean over runs. {remark}"
     return Chart(draw(name, title, caption, size, plan), caption)
 
 
@@ -189,7 +183,8 @@ def _log_ticks(low: float, high: float) -> list[float]:
         ticks = [value for power in decades for digit in digits if low <= (value := float(f"{digit}e{power}")) <= high]
         if len(ticks) >= 3:
             break
-    return ticks[:: math.ceil(len(ticks) / 5) or 1]
+    most = 5 if low >= 0.001 or len(ticks) < 3 or high / low > 10 else 3  # long numbers need room
+    return ticks[:: math.ceil(len(ticks) / most) or 1]
 
 
 Point = tuple[float | None, float | None, float | None, float | None]
@@ -236,14 +231,17 @@ def _thinned(points: Curve) -> Curve:
     return x[kept], y[kept]
 
 
-def _best(cells: list[Cell], measure: str) -> str:
-    """Say which cell is best by a measure, and of what kind its database codes are."""
-    ranked = [(value, cell) for cell in cells if (value := cell.summary(measure, "mean")) is not None]
-    if not ranked:
-        return ""
-    value, cell = max(ranked, key=lambda pair: pair[0])
-    what = {"map": "mean average precision", "auprc": "area under the curve"}[measure]
-    return f"Highest {what}: {decimals(value)}, {cell.scheme} at {cell.bits} bits, {CODES[cell.codes]}."
+def _best(document: Document, cells: list[Cell]) -> str:
+    """Say which cell is best with each kind of database codes."""
+    found = []
+    for kind in document.kinds:
+        ranked = [
+            (value, cell) for cell in cells if cell.codes == kind and (value := cell.summary("map", "mean")) is not None
+        ]
+        if ranked:
+            value, cell = max(ranked, key=lambda pair: pair[0])
+            found.append(f"{decimals(value)} with {CODES[kind]} ({cell.scheme}, {cell.bits} bits)")
+    return f"Highest: {', '.join(found)}." if found else ""
 
 
 def _context(group: Group) -> str:

@@ -12,7 +12,10 @@ _MEANINGS = (
     (r"map_pessimistic", "mean average precision where ties have their worst order"),
     (r"map@(\d+)", "mean average precision of the first {} rows, expected over ties"),
     (r"map@(\d+)_(\w+)", "mean average precision of the first {} rows, with another order of ties"),
-    (r"auprc", "area under the precision-recall curve of all pairs of a query and a row"),
+    (
+        r"auprc",
+        "area under the precision-recall curve of all pairs of a query and a row, from the first recall it reaches",
+    ),
     (r"precision@(\d+)", "share of the first {} rows that is relevant"),
     (r"precision@(\d+)_by_order", "share of the first {} rows that is relevant, with ties in the order of the rows"),
     (r"recall@(\d+)", "share of the relevant rows that is among the first {}"),
