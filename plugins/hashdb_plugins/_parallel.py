@@ -1,4 +1,4 @@
-"""Sums over blocks of rows on all processors, each with a linear algebra library of one thread.
+"""Sums over blocks of rows, and tasks, on all processors, each with a linear algebra library of one thread.
 
 Products of narrow blocks are short, and a library that splits each of them waits for its slowest thread every time:
 where another process wants a processor too, ten times as long as the work. Threads with a run of blocks each never
@@ -18,6 +18,7 @@ import numpy as np
 Sum = Callable[[Sequence[slice], Callable[[slice], np.ndarray]], np.ndarray]
 
 _BLOCK_VALUES = 1 << 19
+_TASKS_BYTES = 1 << 30
 
 
 def blocks(n_rows: int, width: int) -> list[slice]:
@@ -60,6 +61,32 @@ def workers() -> Iterator[Sum]:
             return sum(runs, start=np.float64(0))
 
         yield total
+
+
+def each(n_tasks: int, task: Callable[[int], None], done: Callable[[int], None], task_bytes: int = 0) -> None:
+    """Run ``task(0)`` to ``task(n_tasks - 1)``, and call ``done`` with how many of them, in order, are finished.
+
+    Parameters
+    ----------
+    n_tasks : int
+    task : callable
+        Called from several threads.
+    done : callable
+        Called from the caller's thread.
+    task_bytes : int
+        Memory that a task takes: so many run at a time that they stay below a gibibyte together.
+    """
+    from threadpoolctl import threadpool_limits
+
+    n_threads = max(1, min(_n_threads(), _TASKS_BYTES // max(1, task_bytes)))
+    with _turn, threadpool_limits(1, user_api="blas"):
+        pool = ThreadPoolExecutor(n_threads)
+        try:
+            for number, _ in enumerate(pool.map(task, range(n_tasks)), start=1):
+                done(number)
+        finally:
+            # An error or an interrupt does not wait for tasks that nobody wants any more.
+            pool.shutdown(cancel_futures=True)
 
 
 def _sum(blocks: Sequence[slice], term: Callable[[slice], np.ndarray]) -> np.ndarray:

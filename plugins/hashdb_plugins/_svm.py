@@ -1,4 +1,4 @@
-"""Linear support vector machines, one for each bit, as hash functions."""
+"""Support vector machines, one for each bit, as hash functions: as many at a time as there are processors."""
 
 from __future__ import annotations
 
@@ -8,9 +8,14 @@ from collections.abc import Callable
 import numpy as np
 
 from hashdb import margins
+from hashdb_plugins._parallel import each
 
 # The solver's own default; that of scikit-learn, a hundredth of it, takes two to three times as long.
 _TOLERANCE = 1e-2
+# What the solver makes of a value: a number and its place.
+_NODE_BYTES = 16
+# Of the kernel machines: scikit-learn's default, in megabytes.
+_CACHE = 200
 
 
 def unit_scale(rows: np.ndarray) -> float:
@@ -48,18 +53,34 @@ def planes(
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.svm import LinearSVC
 
-    weights, bias = np.zeros((rows.shape[1], bits.shape[1])), np.zeros(bits.shape[1])
-    for bit, wanted in enumerate(bits.T):
+    def learn(wanted: np.ndarray) -> tuple[np.ndarray, float]:
+        machine = LinearSVC(C=c, dual=False, tol=_TOLERANCE, class_weight=class_weight).fit(rows, wanted)
+        return machine.coef_[0], machine.intercept_[0]
+
+    with warnings.catch_warnings():
+        # A plane that is not quite the best is a hash function all the same.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return _bit_by_bit(bits, rows.shape[1], learn, progress, _NODE_BYTES * rows.size)
+
+
+def _bit_by_bit(
+    bits: np.ndarray,
+    width: int,
+    learn: Callable[[np.ndarray], tuple[np.ndarray, float]],
+    progress: Callable[[int], None],
+    task_bytes: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Learn weights of ``width`` numbers and a bias for each bit that is not the same for all rows."""
+    weights, bias = np.zeros((width, bits.shape[1])), np.zeros(bits.shape[1])
+
+    def one(bit: int) -> None:
+        wanted = bits[:, bit]
         if wanted.all() or not wanted.any():
             bias[bit] = 1.0 if wanted[0] else -1.0
         else:
-            machine = LinearSVC(C=c, dual=False, tol=_TOLERANCE, class_weight=class_weight)
-            with warnings.catch_warnings():
-                # A plane that is not quite the best is a hash function all the same.
-                warnings.simplefilter("ignore", ConvergenceWarning)
-                machine.fit(rows, wanted)
-            weights[:, bit], bias[bit] = machine.coef_[0], machine.intercept_[0]
-        progress(bit + 1)
+            weights[:, bit], bias[bit] = learn(wanted)
+
+    each(bits.shape[1], one, progress, task_bytes)
     return weights, bias
 
 
@@ -107,12 +128,10 @@ def kernel_planes(
     """
     from sklearn.svm import SVC
 
-    weights, bias = np.zeros(bits.shape), np.zeros(bits.shape[1])
-    for bit, wanted in enumerate(bits.T):
-        if wanted.all() or not wanted.any():
-            bias[bit] = 1.0 if wanted[0] else -1.0
-        else:
-            machine = SVC(C=c, kernel="precomputed", class_weight=class_weight).fit(kernel, wanted)
-            weights[machine.support_, bit], bias[bit] = machine.dual_coef_[0], machine.intercept_[0]
-        progress(bit + 1)
-    return weights, bias
+    def learn(wanted: np.ndarray) -> tuple[np.ndarray, float]:
+        machine = SVC(C=c, kernel="precomputed", class_weight=class_weight, cache_size=_CACHE).fit(kernel, wanted)
+        weights = np.zeros(len(kernel))
+        weights[machine.support_] = machine.dual_coef_[0]
+        return weights, machine.intercept_[0]
+
+    return _bit_by_bit(bits, len(kernel), learn, progress, _CACHE << 20)

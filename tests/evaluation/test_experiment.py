@@ -403,6 +403,22 @@ def test_images_make_a_gallery():
         assert all(one["relevant"] == (one["row"] % 4 == query["label"]) for one in query["neighbours"])
 
 
+def test_the_gallery_asks_with_rows_that_have_an_image_first_and_names_classes():
+    names = ("cat", "dog", "frog", "deer")
+    some = dataset(images=np.zeros((120, 4, 4), np.uint8), first_image=60, label_names=names)
+    gallery = run_experiment(some, ["lsh"], 8, protocol=SMALL, runs=1, jobs=2)["gallery"]
+    rows = [query["row"] for query in gallery["queries"]]
+    pictured = [60 <= row < 180 for row in rows]
+    assert pictured == sorted(pictured, reverse=True)
+    assert sum(pictured) > 2
+    assert [query["label"] for query in gallery["queries"]] == [names[row % 4] for row in rows]
+    assert all(
+        one["relevant"] == (one["label"] == query["label"])
+        for query in gallery["queries"]
+        for one in query["neighbours"]
+    )
+
+
 BAD = [
     ({"data": "cifar10-gits"}, "unknown data set 'cifar10-gits'; did you mean 'cifar10-gist'"),
     ({"data": "nothing.npz"}, "nothing.npz"),

@@ -28,8 +28,8 @@ def measured(rankings):
 def texts(rankings):
     """Rankings as those tools read them: grades, and scores that fall."""
     names = [f"d{row}" for row in range(N)]
-    grades = {f"q{i}": dict(zip(names, map(int, row), strict=True)) for i, row in enumerate(rankings)}
-    scores = {f"q{i}": {name: float(N - place) for place, name in enumerate(names)} for i in range(N_QUERIES)}
+    grades = {f"q{i:02}": dict(zip(names, map(int, row), strict=True)) for i, row in enumerate(rankings)}
+    scores = {f"q{i:02}": {name: float(N - place) for place, name in enumerate(names)} for i in range(N_QUERIES)}
     return grades, scores
 
 
@@ -59,7 +59,7 @@ def test_trec_eval_computes_the_same(rankings, measured):
     found = evaluator.evaluate(scores)
     names = {"map": "map", f"P_{K}": f"precision@{K}", f"recall_{K}": f"recall@{K}", f"ndcg_cut_{K}": f"ndcg@{K}"}
     for theirs, ours in names.items():
-        wanted = [found[f"q{query}"][theirs] for query in range(N_QUERIES)]
+        wanted = [found[f"q{query:02}"][theirs] for query in range(N_QUERIES)]
         np.testing.assert_allclose(measured[ours], wanted, rtol=0, atol=1e-9)
 
 

@@ -415,6 +415,13 @@ def test_the_gallery_shows_the_pixels_it_is_given(write) -> None:
     assert "itq, 32 bits, predicted database codes" in page.text
 
 
+def test_a_row_without_a_picture_says_so(write) -> None:
+    page = write(with_gallery(plain_results()), lambda row: None if row == 0 else images(row))
+    assert "Row 0, label 0, distance 0, relevant, no picture" in page.text
+    assert "the data have none of this row" in page.text
+    assert "the data have none of this row" not in write(with_gallery(plain_results()), images).text
+
+
 def test_there_is_no_gallery_without_images(write) -> None:
     assert write(with_gallery(plain_results())).all("img") == []
     assert write(plain_results(), images).all("img") == []

@@ -36,6 +36,10 @@ class Material:
     metric : str or None
     n_train : int or None
         The publishers' training part are the first rows.
+    label_names : tuple of str
+        Of the classes, where they have names.
+    pictured : range
+        Rows that have an image.
     """
 
     name: str
@@ -44,6 +48,8 @@ class Material:
     queries: NDArray[Any] | None = None
     metric: str | None = None
     n_train: int | None = None
+    label_names: tuple[str, ...] = ()
+    pictured: range = range(0)
 
     @property
     def n_rows(self) -> int:
@@ -87,7 +93,17 @@ class Material:
             if [dataset.queries.shape[1]] != [rows.shape[1] for rows in vectors.values()]:
                 raise ArgumentError(f"queries of {dataset.name} have another dim than its vectors, expected the same")
         labels = None if dataset.labels is None else check_labels(dataset.labels, dataset.n_rows)
-        return cls(dataset.name, vectors, labels, dataset.queries, dataset.metric, dataset.n_train)
+        n_images = 0 if dataset.images is None else len(dataset.images)
+        return cls(
+            dataset.name,
+            vectors,
+            labels,
+            dataset.queries,
+            dataset.metric,
+            dataset.n_train,
+            tuple(dataset.label_names),
+            range(dataset.first_image, dataset.first_image + n_images),
+        )
 
     def save(self, folder: Path) -> None:
         """Write the arrays, each a file that can be mapped."""
@@ -96,7 +112,14 @@ class Material:
         for name in ("labels", "queries"):
             if (array := getattr(self, name)) is not None:
                 np.save(folder / f"{name}.npy", array)
-        facts = {"name": self.name, "modalities": list(self.vectors), "metric": self.metric, "n_train": self.n_train}
+        facts = {
+            "name": self.name,
+            "modalities": list(self.vectors),
+            "metric": self.metric,
+            "n_train": self.n_train,
+            "label_names": self.label_names,
+            "pictured": [self.pictured.start, self.pictured.stop],
+        }
         (folder / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
 
     @classmethod
@@ -111,7 +134,16 @@ class Material:
         vectors = {
             name: np.load(folder / f"vectors{i}.npy", mmap_mode="r") for i, name in enumerate(facts["modalities"])
         }
-        return cls(facts["name"], vectors, array("labels"), array("queries"), facts["metric"], facts["n_train"])
+        return cls(
+            facts["name"],
+            vectors,
+            array("labels"),
+            array("queries"),
+            facts["metric"],
+            facts["n_train"],
+            tuple(facts["label_names"]),
+            range(*facts["pictured"]),
+        )
 
 
 def load(data: str | os.PathLike[str] | datasets.Dataset, progress: Progress = silent) -> datasets.Dataset:

@@ -199,25 +199,28 @@ class Measuring:
         one = self._round
         if self._unit.run or one.own is not None or self._material.is_paired:
             return []
-        found = index.query_codes(asked[:_SHOWN_QUERIES], k=_SHOWN_NEIGHBOURS)
-        grades = one.test.grades(0, len(found.ids))
+        pictured = np.isin(one.split.test_queries, self._material.pictured)
+        queries = np.argsort(~pictured, kind="stable")[:_SHOWN_QUERIES]
         shown = []
-        for query, (rows, distances) in enumerate(found):
+        for query, (rows, distances) in zip(
+            queries.tolist(), index.query_codes(asked[queries], k=_SHOWN_NEIGHBOURS), strict=True
+        ):
+            grades = one.test.grades(query, query + 1)[0]
             neighbours = [
                 {**self._named(one.split.test_database[row]), "distance": int(distance), "relevant": bool(grade)}
-                for row, distance, grade in zip(rows, distances, grades[query][rows], strict=True)
+                for row, distance, grade in zip(rows, distances, grades[rows], strict=True)
             ]
             shown.append({**self._named(one.split.test_queries[query]), "neighbours": neighbours})
         return shown
 
     def _named(self, row: Any) -> dict[str, Any]:
-        labels = self._material.labels
+        labels, names = self._material.labels, self._material.label_names
         if labels is None:
             return {"row": int(row), "label": None}
-        return {
-            "row": int(row),
-            "label": int(labels[row]) if labels.ndim == 1 else np.flatnonzero(labels[row]).tolist(),
-        }
+        if labels.ndim == 1:
+            return {"row": int(row), "label": names[labels[row]] if names else int(labels[row])}
+        classes = np.flatnonzero(labels[row]).tolist()
+        return {"row": int(row), "label": [names[one] for one in classes] if names else classes}
 
 
 def check_metrics(names: Iterable[str], protocol: Protocol, material: Material) -> None:

@@ -267,15 +267,7 @@ def _truth(protocol: Protocol, first: Round) -> dict[str, Any]:
 
 
 def _images(dataset: datasets.Dataset | None) -> Callable[[int], Any] | None:
-    """Give what finds the image of a row; a row without one is grey."""
+    """Give what finds the image of a row, or None where no row has one."""
     if dataset is None or dataset.images is None or not len(dataset.images):
         return None
-    import numpy as np
-
-    grey = np.full_like(dataset.images[0], 200)
-
-    def image(row: int) -> Any:
-        found = dataset.image(row)
-        return grey if found is None else found
-
-    return image
+    return dataset.image

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from hashdb.errors import ArgumentError
 
-Images = Callable[[int], NDArray[np.uint8]]
+Images = Callable[[int], NDArray[np.uint8] | None]
 _MOST_PIXELS = 96
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An image with what is said of it; ``relevant`` is None for a query."""
+    """An image with what is said of it: ``source`` is empty where there is none, ``relevant`` None for a query."""
 
     source: str
     alt: str
@@ -36,7 +36,7 @@ def gallery(queries: Sequence[Mapping[str, Any]], images: Images) -> list[tuple[
     queries : sequence of mapping
         ``row``, ``label`` and ``neighbours``, which have ``row``, ``label``, ``distance`` and ``relevant``.
     images : callable
-        Gives the image of a row.
+        Gives the image of a row, None where it has none.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def data_uri(image: NDArray[np.uint8]) -> str:
 
 def _query(one: Mapping[str, Any], images: Images) -> Picture:
     label = _label(one.get("label"))
-    return Picture(data_uri(images(one["row"])), f"Query: row {one['row']}{label and f', label {label}'}", label)
+    return Picture(_source(one["row"], images), f"Query: row {one['row']}{label and f', label {label}'}", label)
 
 
 def _neighbour(one: Mapping[str, Any], images: Images) -> Picture:
@@ -84,7 +84,12 @@ def _neighbour(one: Mapping[str, Any], images: Images) -> Picture:
         f"Row {one['row']}{label and f', label {label}'}, distance {one['distance']}, "
         f"{'relevant' if relevant else 'not relevant'}"
     )
-    return Picture(data_uri(images(one["row"])), alt, label, str(one["distance"]), relevant)
+    return Picture(_source(one["row"], images), alt, label, str(one["distance"]), relevant)
+
+
+def _source(row: int, images: Images) -> str:
+    image = images(row)
+    return "" if image is None else data_uri(image)
 
 
 def _label(label: Any) -> str:

@@ -18,7 +18,7 @@ _TRUTHS = {
     "epsilon": "rows closer than a distance epsilon by their vectors are relevant",
 }
 _UNMATCHED = {
-    "error": "none: a query to which nothing is relevant would have been refused",
+    "error": "refused: something is relevant to every query",
     "count": "queries to which nothing is relevant are kept and count as 0",
 }
 _CODES = {
@@ -49,7 +49,7 @@ def protocol(document: Document) -> list[tuple[str, str]]:
         ("Split", _SPLITS.get(facts.get("split", ""), str(facts.get("split") or "not stated"))),
         ("Parts", _parts(facts.get("parts") or {})),
         ("Relevant", _truth(facts.get("truth") or {})),
-        ("Queries without", _UNMATCHED.get(facts.get("unmatched") or "", "")),
+        ("No relevant row", _UNMATCHED.get(facts.get("unmatched") or "", "")),
         ("Queries and databases", "; ".join(direction for direction in document.directions if direction)),
         ("Training", _training(facts.get("train_by_method"))),
         ("Codes", f"{_listed(document.bits)} bits"),
