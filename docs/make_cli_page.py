@@ -14,7 +14,8 @@ from hashdb.cli import cli
 HEAD = """# Command line
 
 Long work shows a progress bar on stderr when that is a terminal. Errors are one line on stderr: what was wrong with
-which value, what was expected, what to do; exit 1. Wrong usage exits 2. `--json` prints one object (for `query`, one
+which value, what was expected, what to do; exit 1. Wrong usage exits 2, ctrl-C 130, SIGTERM 143: each removes what the
+command began, and what was committed before stays. `--json` prints one object (for `query`, one
 object a query). `hashdb` and `python -m hashdb` are the same.
 
 `FILE::NAME` picks an array, column or key of a file; without it there must be exactly one candidate. `-` is stdin,

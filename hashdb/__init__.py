@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hashdb import codes, errors, margins
-    from hashdb.api import build, open, verify
+    from hashdb.api import build, open, repair, verify
     from hashdb.errors import HashDBError
     from hashdb.hookspecs import MethodInfo, Param, hookimpl
     from hashdb.index import Index
@@ -31,6 +31,7 @@ __all__ = [
     "build",
     "open",
     "verify",
+    "repair",
     "fit",
     "Index",
     "Model",
@@ -49,6 +50,7 @@ _HOMES = {
     "build": "hashdb.api",
     "open": "hashdb.api",
     "verify": "hashdb.api",
+    "repair": "hashdb.api",
     "fit": "hashdb.model",
     "Index": "hashdb.index",
     "Model": "hashdb.model",

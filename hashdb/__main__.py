@@ -1,19 +1,108 @@
-"""The command ``hashdb``, also as ``python -m hashdb``."""
+"""The command ``hashdb``, also as ``python -m hashdb``, and what SIGINT and SIGTERM do to it.
+
+The first signal unwinds the command, so that what it began is removed; a second one does not wait for that. What is
+left over then does no harm, and a later ``hashdb compact`` sweeps it.
+"""
 
 from __future__ import annotations
 
+import atexit
+import os
+import signal
 import sys
+from contextlib import suppress
+from types import FrameType
+from typing import Any
+
+_SAID = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+_SOON = 0.01  # seconds
+
+
+class _Stop(BaseException):
+    """Unwinds a command; none of the libraries knows it, so none prints anything."""
+
+
+class _Signals:
+    """The signals that stop a command."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.over = False
+        self._is_said = False
+
+    def install(self) -> None:
+        """Answer to them from now on, except where they are ignored, as under nohup."""
+        sys.unraisablehook = self._lost
+        signal.signal(signal.SIGALRM, self._again)
+        for number in _SAID:
+            # Last of all, before Python lets go of its handlers: the exit code is known by then.
+            atexit.register(signal.signal, number, signal.SIG_IGN)
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._arrived)
+
+    def end(self) -> None:
+        """Say what happened and end, where a signal came before the command was over."""
+        if self.number:
+            self._say()
+            try:
+                sys.stdout.flush()
+            except OSError:  # who read it was stopped too
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            sys.exit(128 + self.number)
+
+    def _arrived(self, number: int, frame: FrameType | None) -> None:
+        if self.number:
+            self._say()
+            os._exit(128 + self.number)
+        if not self.over:
+            self.number = number
+            self._unwind(frame)
+
+    def _again(self, number: int, frame: FrameType | None) -> None:
+        if not self.over:
+            self._unwind(frame)
+
+    def _unwind(self, frame: FrameType | None) -> None:
+        # Libraries that are stopped half-way through their import print errors of their own.
+        if _is_importing(frame):
+            signal.setitimer(signal.ITIMER_REAL, _SOON)
+        else:
+            raise _Stop
+
+    def _lost(self, unraisable: Any) -> None:
+        # Raised in a destructor or the like, which nothing leaves.
+        if issubclass(unraisable.exc_type, _Stop):
+            signal.setitimer(signal.ITIMER_REAL, _SOON)
+        else:
+            sys.__unraisablehook__(unraisable)
+
+    def _say(self) -> None:
+        if not self._is_said:
+            self._is_said = True
+            with suppress(OSError):
+                os.write(2, f"hashdb: {_SAID[signal.Signals(self.number)]}; what was committed before stays\n".encode())
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None and not frame.f_code.co_filename.startswith("<frozen importlib"):
+        frame = frame.f_back
+    return frame is not None
 
 
 def main() -> None:
-    """Run the command line; an interrupt while it is still being imported is as quiet as any later one."""
+    """Run the command line."""
+    signals = _Signals()
+    signals.install()
     try:
-        from hashdb.cli import main as run
+        try:
+            from hashdb.cli import main as run
 
-        run()
-    except KeyboardInterrupt:
-        sys.stderr.write("hashdb: interrupted; what was committed before stays\n")
-        sys.exit(1)
+            run()
+        finally:
+            signals.over = True
+    except _Stop:
+        pass
+    signals.end()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The ways to an index: build a new one, open one that is there, check one that may be damaged."""
+"""The ways to an index: build a new one, open one that is there, check or repair one that may be damaged."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ from hashdb.building import BuildOptions
 from hashdb.building import build as build_store
 from hashdb.errors import ArgumentError
 from hashdb.index import Index
+from hashdb.memory import check_memory
 from hashdb.model import Model
 from hashdb.progress import Progress, silent
+from hashdb.repairing import Knowledge
 from hashdb.search import TableMaker
+from hashdb.storage.losses import RepairReport
 from hashdb.storage.maintain import VerifyReport
 from hashdb.storage.maintain import verify as verify_folder
+from hashdb.storage.repair import repair as repair_folder
 from hashdb.storage.store import Store
 
 PathLike = str | os.PathLike[str]
@@ -116,6 +120,7 @@ def build(
     >>> len(index)
     100
     """
+    check_memory()
     if not isinstance(method, str):
         raise ArgumentError(f"method is {method!r}, expected the name of a hashing method")
     if params is not None and not isinstance(params, Mapping):
@@ -164,6 +169,7 @@ def open(path: PathLike, *, version: int | None = None, mmap: bool = True, check
     ------
     IndexNotFoundError, CorruptIndexError, UnsupportedFormatError, VersionGoneError
     """
+    check_memory()
     store = Store.open(_folder(path), version=version, mmap=mmap, check=check)
     store.tables = TableMaker(store.attributes.settings.get("table_budget"))
     return Index(store)
@@ -192,6 +198,45 @@ def verify(path: PathLike, *, deep: bool = False, progress: Progress = silent) -
         There is no index.
     """
     return verify_folder(_folder(path), deep=deep, progress=lambda done, total: progress("verifying", done, total))
+
+
+def repair(path: PathLike, *, drop: bool = False, dry_run: bool = False, progress: Progress = silent) -> RepairReport:
+    """Repair a damaged index, which need not open.
+
+    What is proven is put back: metadata, documents with one wrong byte, codes that follow from bucket tables or stored
+    vectors and fit their checksum. Damaged bucket tables are made anew. What cannot be saved is only listed, unless
+    ``drop`` gives it up.
+
+    Parameters
+    ----------
+    path : path
+        Folder of the index.
+    drop : bool
+        Make a version without what cannot be saved; ``losses`` says what that is, by id.
+    dry_run : bool
+        Write nothing, and say what would be done.
+    progress : callable, optional
+        Called with (what, done, total).
+
+    Returns
+    -------
+    RepairReport
+        ``ok``, ``restored``, ``renewed``, ``losses``, and ``problems`` that are left.
+
+    Raises
+    ------
+    IndexNotFoundError
+        There is no index.
+    StorageError
+        The file system refuses, for example because it is read-only.
+    """
+    return repair_folder(
+        _folder(path),
+        Knowledge(),
+        drop=drop,
+        dry_run=dry_run,
+        progress=lambda done, total: progress("repairing", done, total),
+    )
 
 
 def _folder(path: PathLike) -> Path:

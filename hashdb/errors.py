@@ -11,6 +11,7 @@
     ├ IndexExistsError (FileExistsError)         build would overwrite an index
     ├ ReadOnlyError                              a write through a view of an old version
     ├ StorageError (OSError)                     the file system refused: full, read-only, no hard links
+    ├ OutOfMemoryError (MemoryError)             this process may not have the memory that it takes
     ├ ConflictError                              other writers won every retry of a commit
     ├ VersionGoneError (LookupError)             the version was never there, or has been pruned
     ├ FormatError                                carries .path
@@ -29,6 +30,30 @@ A message says what was wrong with which value, what was expected and what to do
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+_MAX_MESSAGE = 1000  # characters
+
+
+def brief(value: Any, most: int = 80) -> str:
+    """Write a value in at most so many characters, for messages."""
+    # An integer of thousands of digits cannot even be written by Python.
+    if isinstance(value, int) and value.bit_length() > 3000:
+        return f"an integer of {value.bit_length():,} bits"
+    text = value if isinstance(value, str) else str(value)
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def _printable(text: str) -> str:
+    """Escape what would steer a terminal, and cut what is endless out of a message: inputs are quoted in it."""
+    if len(text) > 2 * _MAX_MESSAGE:
+        text = text[:_MAX_MESSAGE] + text[-_MAX_MESSAGE:]
+    if not (text.isascii() and text.isprintable()):
+        text = "".join(
+            letter if letter.isprintable() or letter == " " else letter.encode("unicode_escape").decode("ascii")
+            for letter in text
+        )
+    return text if len(text) <= _MAX_MESSAGE else f"{text[: _MAX_MESSAGE - 400]} … {text[-390:]}"
 
 
 class HashDBError(Exception):
@@ -36,7 +61,7 @@ class HashDBError(Exception):
 
     def __str__(self) -> str:
         # KeyError would show the repr of its argument; a message is meant to be read.
-        return str(self.args[0]) if self.args else ""
+        return _printable(str(self.args[0])) if self.args else ""
 
 
 class ArgumentError(HashDBError, ValueError):
@@ -69,6 +94,10 @@ class ReadOnlyError(HashDBError):
 
 class StorageError(HashDBError, OSError):
     """The file system refused a write, a link or a flush."""
+
+
+class OutOfMemoryError(HashDBError, MemoryError):
+    """What was asked for takes more memory than this process may have."""
 
 
 class ConflictError(HashDBError):

@@ -238,7 +238,10 @@ def as_rows(model: Model, vectors: Any) -> Any:
     """Make one vector a batch of one; a flat array of codes or texts is a batch already."""
     if not isinstance(vectors, (np.ndarray, list, tuple)) or model.input == "bits":
         return vectors
-    array = np.asarray(vectors)
+    try:
+        array = np.asarray(vectors)
+    except (ValueError, TypeError, OverflowError):
+        return vectors  # whoever opens them says what is wrong
     if array.ndim != 1 or array.dtype.kind not in "biuf":
         return vectors
     return array[None, :] if array.size else np.empty((0, next(iter(model.dims.values()))), np.float32)

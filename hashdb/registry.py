@@ -10,7 +10,6 @@ import difflib
 import importlib
 import inspect
 import re
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -27,6 +26,7 @@ from hashdb.errors import (
     PluginLoadError,
     UnknownMethodError,
 )
+from hashdb.forks import lock_of
 from hashdb.hookspecs import INPUTS, KINDS, SUPERVISIONS, MethodInfo, Param
 from hashdb.params import fault_of
 from hashdb.plugin import Plugin
@@ -79,7 +79,7 @@ class _Registry:
 
     def __init__(self) -> None:
         # Re-entrant: a plugin's module may ask for names while it is being imported.
-        self._lock = threading.RLock()
+        self._lock = lock_of(self)
         self._claims: dict[str, tuple[Claim, ...]] | None = None
         self._loaded: dict[str, Plugin] = {}
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -41,3 +43,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in slow]
     if slow:
         config.hook.pytest_deselected(items=slow)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print how much the tests tried: the sums of the numbers that they recorded as properties."""
+    tried = figures(report for reports in terminalreporter.stats.values() for report in reports)
+    if tried:
+        terminalreporter.section("figures")
+        for name, number in sorted(tried.items()):
+            terminalreporter.write_line(f"{number:>12,} {name}")
+
+
+def figures(reports: Iterable[object]) -> Counter[str]:
+    """Sum the numbers that tests recorded, by name."""
+    tried: Counter[str] = Counter()
+    for report in reports:
+        if getattr(report, "when", None) == "call":
+            tried.update({name: value for name, value in report.user_properties if isinstance(value, int)})  # type: ignore[attr-defined]
+    return tried

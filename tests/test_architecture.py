@@ -20,7 +20,7 @@ LAYERS = [  # from the roof to the ground; a room imports what stands below it
     ("hashdb.index",),
     ("hashdb.describing",),
     ("hashdb.building",),
-    ("hashdb.writing", "hashdb.querying"),
+    ("hashdb.writing", "hashdb.querying", "hashdb.repairing"),
     ("hashdb.reading", "hashdb.stored_vectors", "hashdb.results"),
     ("hashdb.model",),
     ("hashdb.registry",),
@@ -33,7 +33,8 @@ LAYERS = [  # from the roof to the ground; a room imports what stands below it
     ("hashdb.margins",),
     ("hashdb.codes",),
     ("hashdb.search.kernels",),
-    ("hashdb.progress", "hashdb.errors"),
+    ("hashdb.memory",),
+    ("hashdb.progress", "hashdb.errors", "hashdb.forks"),
 ]
 IMPORT_HOMES = {
     "numba": ("hashdb.search.kernels", "hashdb_plugins._kernels"),

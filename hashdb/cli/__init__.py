@@ -11,6 +11,7 @@ import click
 
 from hashdb import __version__
 from hashdb.errors import HashDBError
+from hashdb.memory import check_memory
 
 _COMMANDS = {
     "build": "hashdb.cli.write:build",
@@ -20,6 +21,7 @@ _COMMANDS = {
     "info": "hashdb.cli.manage:info",
     "versions": "hashdb.cli.manage:versions",
     "verify": "hashdb.cli.manage:verify",
+    "repair": "hashdb.cli.repair:repair",
     "compact": "hashdb.cli.manage:compact",
     "methods": "hashdb.cli.methods:methods",
     "warmup": "hashdb.cli.methods:warmup",
@@ -27,10 +29,6 @@ _COMMANDS = {
     "eval": "hashdb.cli.eval:evaluate",
     "demo": "hashdb.cli.demo:demo",
 }
-
-
-class _Interrupted(Exception):
-    """Ctrl-C while a command ran."""
 
 
 class _LazyGroup(click.Group):
@@ -47,12 +45,9 @@ class _LazyGroup(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        try:
-            result = super().invoke(ctx)
-            sys.stdout.flush()  # a full disk shows here rather than at exit
-            return result
-        except KeyboardInterrupt:
-            raise _Interrupted from None  # click would print an empty line of its own
+        result = super().invoke(ctx)
+        sys.stdout.flush()  # a full disk shows here rather than at exit
+        return result
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -79,25 +74,29 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line; errors of ours are one line on stderr and exit 1."""
+    """Run the command line; errors of ours are one line on stderr and exit 1. See `hashdb.__main__` for signals."""
     try:
+        check_memory()
         cli.main(prog_name="hashdb", standalone_mode=False)
     except HashDBError as error:
         _fail(f"hashdb: {' '.join(str(error).split())}")
-    except (_Interrupted, click.exceptions.Abort):
-        _fail("hashdb: interrupted; what was committed before stays")
+    except click.exceptions.Abort:  # by whoever calls this without the signals of `hashdb.__main__`
+        _fail("hashdb: interrupted; what was committed before stays", 130)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
+    except MemoryError as error:
+        said = " ".join(str(error).split()) or "the system gave no more"
+        _fail(f"hashdb: out of memory: {said}; ask for less at once, or free some; what was committed before stays")
     except OSError as error:
         _fail(f"hashdb: cannot print the output: {error.strerror or error}")
 
 
-def _fail(message: str) -> None:
+def _fail(message: str, code: int = 1) -> None:
     click.echo(message, err=True)
     try:
         sys.stdout.flush()
     except OSError:
         # What could not be printed is lost and has been told; the interpreter must not try once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(1)
+    sys.exit(code)

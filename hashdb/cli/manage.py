@@ -13,7 +13,7 @@ from hashdb.cli.progress import bars
 
 
 @click.command()
-@click.argument("index", type=click.Path())
+@click.argument("index", type=click.Path(readable=False))
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @click.option("--ids", "file", metavar="FILE", help="File of ids, one a line or an array.")
 @click.option("--ignore-missing", is_flag=True, help="Pass over ids that are not in the index.")
@@ -40,7 +40,7 @@ def delete(index: str, ids: tuple[str, ...], file: str | None, ignore_missing: b
 
 
 @click.command()
-@click.argument("index", type=click.Path())
+@click.argument("index", type=click.Path(readable=False))
 @click.option("--at", type=int, metavar="VERSION", help="Describe an old version.")
 @json_option
 def info(index: str, at: int | None, as_json: bool) -> None:
@@ -61,7 +61,7 @@ def info(index: str, at: int | None, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("index", type=click.Path())
+@click.argument("index", type=click.Path(readable=False))
 @json_option
 def versions(index: str, as_json: bool) -> None:
     """List the versions of INDEX that can still be opened."""
@@ -77,7 +77,7 @@ def versions(index: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("index", type=click.Path())
+@click.argument("index", type=click.Path(readable=False))
 @click.option("--deep", is_flag=True, help="Read every byte: checksums, order of ids, an independent Zarr reader.")
 @json_option
 def verify(index: str, deep: bool, as_json: bool) -> None:
@@ -101,7 +101,7 @@ def verify(index: str, deep: bool, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("index", type=click.Path())
+@click.argument("index", type=click.Path(readable=False))
 @click.option("--prune", is_flag=True, help="Remove old versions and the files only they use.")
 @click.option("--keep", type=int, metavar="N", help="Newest versions that --prune keeps [default: 1].")
 @click.option(

@@ -8,10 +8,11 @@ from typing import Any, TypeVar
 
 import click
 
-from hashdb.errors import ArgumentError
+from hashdb.errors import ArgumentError, brief
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_MAX_DIGITS = 20  # of an id of 64 bits, with its sign
 INPUT_TYPES = ["auto", "float", "bool", "pm1", "packed-msb", "packed-lsb", "hex"]
 
 
@@ -58,9 +59,9 @@ def pairs(values: tuple[str, ...], option: str, form: str = "KEY=VALUE") -> dict
     for text in values:
         key, equals, value = text.partition("=")
         if not equals or not key:
-            raise ArgumentError(f"{option} {text!r} is not of the form {form}")
+            raise ArgumentError(f"{option} {brief(text)!r} is not of the form {form}")
         if key in found:
-            raise ArgumentError(f"{option} names {key!r} twice")
+            raise ArgumentError(f"{option} names {brief(key)!r} twice")
         found[key] = value
     return found
 
@@ -72,7 +73,8 @@ def ids_of_text(texts: tuple[str, ...], id_kind: str) -> Any:
     values = []
     for text in texts:
         # int() also takes 1_0, +4, 007 and other scripts' digits: an id is what it says, or refused.
-        if not text.isascii() or not text.lstrip("-").isdigit() or str(int(text)) != text:
-            raise ArgumentError(f"id {text!r} is not a whole number, and this index has int64 ids")
+        is_number = text.isascii() and text.removeprefix("-").isdigit() and len(text) <= _MAX_DIGITS
+        if not is_number or str(int(text)) != text:
+            raise ArgumentError(f"id {brief(text)!r} is not a whole number, and this index has int64 ids")
         values.append(int(text))
     return values

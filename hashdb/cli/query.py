@@ -16,7 +16,7 @@ _SHOWN = 20  # neighbours a line shows to people
 
 
 @click.command()
-@click.argument("index", type=click.Path())
+@click.argument("index", type=click.Path(readable=False))
 @click.argument("vectors", required=False)
 @click.option("-k", type=int, help="Neighbours wanted [default: 10].")
 @click.option("--radius", type=int, help="All rows within that many bits, inclusive.")

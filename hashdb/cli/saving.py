@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO, Any
@@ -19,11 +20,21 @@ def suffix_of(output: str | None) -> str:
     suffix = Path(output).suffix
     if suffix not in (".npz", ".jsonl"):
         raise ArgumentError(f"--output {output} ends in {suffix or 'nothing'!r}, expected .npz or .jsonl")
-    if Path(output).is_dir():
-        raise ArgumentError(f"--output {output} is a folder, expected a file")
-    if not Path(output).absolute().parent.is_dir():
-        raise ArgumentError(f"--output {output}: its folder does not exist")
+    check_target("--output", output)
     return suffix
+
+
+def check_target(option: str, path: str) -> None:
+    """Raise ArgumentError for a path that no file can be written to."""
+    if Path(path).is_dir():
+        raise ArgumentError(f"{option} {path} is a folder, expected a file")
+    if not Path(path).absolute().parent.is_dir():
+        raise ArgumentError(f"{option} {path}: its folder does not exist")
+
+
+def save_lines(path: str, lines: Iterable[str]) -> None:
+    """Write one line each."""
+    _replace(path, lambda file: file.writelines(line.encode() + b"\n" for line in lines))
 
 
 def save_npz(path: str, found: Any) -> None:
@@ -33,7 +44,15 @@ def save_npz(path: str, found: Any) -> None:
     arrays = {"ids": found.ids, "distances": found.distances}
     if hasattr(found, "lims"):
         arrays["lims"] = found.lims
-    _replace(path, lambda file: np.savez(file, **arrays))
+
+    def write(file: IO[bytes]) -> None:
+        # As numpy.savez does it, whose first 2.x left the archive open where the disk was full.
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, array, allow_pickle=False)
+
+    _replace(path, write)
 
 
 def save_jsonl(path: str, records: Iterable[dict[str, Any]]) -> None:

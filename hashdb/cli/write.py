@@ -14,7 +14,7 @@ from hashdb.errors import ArgumentError
 
 
 @click.command()
-@click.argument("index", type=click.Path())
+@click.argument("index", type=click.Path(readable=False))
 @click.argument("vectors", required=False)
 @click.option("--method", metavar="NAME", help="Hashing method; `hashdb methods` lists them [default: itq].")
 @click.option("--bits", type=int, metavar="N", help="Bits of a code [default: 64, or the width of given codes].")
@@ -94,7 +94,7 @@ def build(
 
 
 @click.command()
-@click.argument("index", type=click.Path())
+@click.argument("index", type=click.Path(readable=False))
 @click.argument("vectors")
 @click.option("--ids", metavar="FILE", help="One id a row [default: on from the index's next id].")
 @click.option("--upsert", is_flag=True, help="Replace rows whose ids are in the index.")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import lzma
 import os
-import shutil
 import tarfile
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -18,6 +19,7 @@ from hashdb.datasets.catalogue import find, folder_of, get
 from hashdb.datasets.description import ARCHIVES, DatasetInfo, Download
 from hashdb.errors import ArgumentError, HashDBError, StorageError
 from hashdb.inputs.formats import one_line
+from hashdb.inputs.limits import most_bytes
 from hashdb.progress import Progress, silent
 
 _SCHEMES = ("https", "http", "ftp", "file")
@@ -174,7 +176,7 @@ def _unpack(info: DatasetInfo, download: Download, archive: Path, place: Path) -
                 part = target.with_name(f".{target.name}.{os.getpid()}.part")
                 made.append((part, target))
                 with open(part, "wb") as out:
-                    shutil.copyfileobj(stream, out, _PIECE)
+                    _copy_at_most(stream, out, info.known(path).size or most_bytes(archive.stat().st_size), path)
             _check_member(info, download, path, part)
         missing = set(download.gives) - {str(target.relative_to(place)) for _, target in made}
         if missing:
@@ -186,6 +188,15 @@ def _unpack(info: DatasetInfo, download: Download, archive: Path, place: Path) -
     finally:
         for part, _ in made:
             part.unlink(missing_ok=True)
+
+
+def _copy_at_most(stream: IO[bytes], out: IO[bytes], n_bytes: int, path: str) -> None:
+    """Take a member out of an archive, but no endless one."""
+    while piece := stream.read(_PIECE):
+        n_bytes -= len(piece)
+        if n_bytes < 0:
+            raise FetchError(f"{path} is larger in the archive than it may be; nothing is kept")
+        out.write(piece)
 
 
 def _members(download: Download, archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
@@ -205,7 +216,17 @@ def _members(download: Download, archive: Path) -> Iterator[tuple[str, IO[bytes]
                 content = tape.extractfile(member) if path is not None and member.isfile() else None
                 if path is not None and content is not None:
                     yield path, content
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
+    except (FetchError, StorageError):
+        raise
+    except (
+        tarfile.TarError,
+        zipfile.BadZipFile,
+        EOFError,
+        ValueError,
+        RuntimeError,
+        zlib.error,
+        lzma.LZMAError,
+    ) as error:
         raise FetchError(f"{download.url} is no whole archive: {one_line(error)}") from error
 
 

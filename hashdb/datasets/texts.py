@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import lzma
 import tarfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,9 @@ import numpy as np
 
 from hashdb.datasets import files
 from hashdb.datasets.description import DataFile, Dataset, DatasetInfo, Download, Layout
-from hashdb.errors import InputFileError
+from hashdb.errors import InputFileError, brief
 from hashdb.inputs.formats import one_line
+from hashdb.inputs.limits import check_claim
 from hashdb.progress import Progress
 
 _HOME = "http://qwone.com/~jason/20Newsgroups/"
@@ -19,12 +22,14 @@ _LICENCE = "none stated; posts to public newsgroups of 1993"
 _ARCHIVE = "20news-bydate.tar.gz"
 _PARTS = ("train", "test")
 _N_WORDS = 2000
+_MAX_DIGITS = 18  # of the number of a post
 
 Post = tuple[str, str, str]  # id, newsgroup, text
 
 
 def _read_archive(folder: Path, progress: Progress) -> Dataset:
     path = folder / _ARCHIVE
+    stored, n_bytes = path.stat().st_size, 0
     posts: dict[str, list[Post]] = {part: [] for part in _PARTS}
     try:
         with tarfile.open(path) as archive:
@@ -32,9 +37,17 @@ def _read_archive(folder: Path, progress: Progress) -> Dataset:
                 place = member.name.removeprefix("./").split("/")
                 if member.isfile() and len(place) == 3 and place[0].removeprefix("20news-bydate-") in posts:
                     stream = archive.extractfile(member)
+                    n_bytes += member.size
+                    check_claim(str(path), n_bytes, stored)
+                    if not place[2].isdecimal() or len(place[2]) > _MAX_DIGITS:
+                        raise InputFileError(
+                            f"{path} holds the post {brief(member.name)!r}, expected a number as its name"
+                        )
                     text = stream.read().decode("latin-1") if stream else ""
                     posts[place[0].removeprefix("20news-bydate-")].append((place[2], place[1], text))
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, EOFError, OSError, ValueError, RuntimeError, zlib.error, lzma.LZMAError) as error:
+        if isinstance(error, InputFileError):
+            raise
         raise InputFileError(f"{path} is no whole archive: {one_line(error)}; fetch it again") from error
     if not all(posts.values()):
         raise InputFileError(f"{path} holds no folders 20news-bydate-train and 20news-bydate-test of posts")

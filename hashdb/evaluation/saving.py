@@ -11,8 +11,6 @@ import hashlib
 import json
 import os
 import uuid
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashdb.errors import StorageError
+from hashdb.inputs.files import ByteFile
+from hashdb.inputs.numpy_files import load_npz
 
 Arrays = dict[str, NDArray[Any]]
 _BYTES_AT_ONCE = 1 << 24
@@ -144,13 +144,9 @@ def load_arrays(path: Path) -> Arrays:
     ValueError
         It is not a ``.npz`` file of plain arrays, or it is damaged.
     """
-    # NumPy leaves a file open that it opened itself and cannot read.
+    # Not numpy.load, which takes memory for whatever a head says before it looks whether the file has it.
     with path.open("rb") as handle:
-        try:
-            with np.load(handle, allow_pickle=False) as file:
-                return {name: file[name] for name in file.files}
-        except (OSError, EOFError, TypeError, AttributeError, zlib.error, zipfile.BadZipFile) as error:
-            raise ValueError(str(error)) from error
+        return load_npz(ByteFile(handle, str(path)))
 
 
 def _digest_of(array: NDArray[Any]) -> bytes:

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from hashdb.errors import ArgumentError, InputFileError
 from hashdb.evaluation.drawing import Rows, check_labels, draw_at_random, draw_by_class, draw_by_labels
 from hashdb.evaluation.saving import load_arrays, save_arrays
+from hashdb.inputs.formats import one_line
 
 KINDS = ("improved", "standard", "given")
 PARTS = ("test_queries", "validation_queries", "training", "validation_database", "test_database")
@@ -124,7 +125,7 @@ class Split:
         except FileNotFoundError as error:
             raise InputFileError(f"{path}: there is no such file") from error
         except (OSError, ValueError) as error:
-            raise InputFileError(f"{path} is not a split: {error}") from error
+            raise InputFileError(f"{path} is not a split: {one_line(error)}") from error
         written = str(arrays.get("format"))
         if written != _FORMAT or not {"kind", "n", "seed", *PARTS} <= set(arrays):
             raise InputFileError(f"{path} is not a split: its format is {written!r:.40}, expected {_FORMAT!r}")
@@ -132,8 +133,8 @@ class Split:
             seed = int(arrays["seed"][0]) if arrays["seed"].size else None
             parts = {part: arrays[part] for part in PARTS}
             return cls(n=int(arrays["n"]), kind=str(arrays["kind"]), seed=seed, **parts)
-        except (ArgumentError, TypeError, ValueError, IndexError) as error:
-            raise InputFileError(f"{path} is not a split: {error}") from error
+        except (ArgumentError, TypeError, ValueError, IndexError, OverflowError) as error:
+            raise InputFileError(f"{path} is not a split: {one_line(error)}") from error
 
 
 def make_split(

@@ -7,6 +7,7 @@ count as the process's memory once touched, and a 5 GB input would look like 5 G
 from __future__ import annotations
 
 import gzip
+import lzma
 import os
 import sys
 import tempfile
@@ -18,8 +19,9 @@ from typing import IO, Any, Protocol
 
 from hashdb.errors import InputFileError, StorageError
 from hashdb.inputs.formats import Spec, missing_file
+from hashdb.inputs.limits import ALWAYS_ALLOWED, most_bytes, too_large
 
-_IN_MEMORY = 256 << 20  # what is decompressed stays in memory up to here
+_IN_MEMORY = ALWAYS_ALLOWED  # what is decompressed stays in memory up to here
 _GZIP_MAGIC = b"\x1f\x8b\x08"
 _COPY_BYTES = 1 << 20
 
@@ -98,12 +100,12 @@ def open_file(spec: Spec, spool_near: str | os.PathLike[str] | None = None) -> B
     """Open an input for reading by position.
 
     Standard input and pipes are copied once into a nameless file in the folder `spool_near`; what is gzipped is
-    decompressed, in memory up to 256 MiB and into such a file beyond.
+    decompressed, in memory up to 256 MiB and into such a file beyond, up to a hundred times its size.
 
     Raises
     ------
     InputFileError
-        The file is missing, a folder, unreadable or not proper gzip.
+        The file is missing, a folder, unreadable, not proper gzip, or grows beyond measure.
     StorageError
         There is no room for the spool.
     """
@@ -125,10 +127,17 @@ def open_file(spec: Spec, spool_near: str | os.PathLike[str] | None = None) -> B
     with file.handle:
         file.handle.seek(0)
         with gzip.GzipFile(fileobj=file.handle) as stream:
-            return ByteFile(spool(spec.name, stream, spool_near), spec.name)
+            return ByteFile(spool(spec.name, stream, spool_near, packed=file.size), spec.name)
 
 
-def spool(name: str, stream: Stream, near: str | os.PathLike[str] | None, *, in_memory: int = _IN_MEMORY) -> IO[bytes]:
+def spool(
+    name: str,
+    stream: Stream,
+    near: str | os.PathLike[str] | None,
+    *,
+    in_memory: int = _IN_MEMORY,
+    packed: int | None = None,
+) -> IO[bytes]:
     """Copy a stream into a temporary file that can be sought and that vanishes when closed.
 
     Parameters
@@ -142,6 +151,8 @@ def spool(name: str, stream: Stream, near: str | os.PathLike[str] | None, *, in_
         index on a read-only disk is still queried), is the system's temporary folder.
     in_memory : int
         Bytes kept in memory before a file is made; 0 is none.
+    packed : int, optional
+        Bytes that the stream is unpacked from: it may grow by so much and no more.
     """
     folder = None if near is None else _spool_folder(near)
     target: IO[bytes]
@@ -155,28 +166,34 @@ def spool(name: str, stream: Stream, near: str | os.PathLike[str] | None, *, in_
             f"no spool for {name} can be made in {folder or tempfile.gettempdir()}: {error.strerror}"
         ) from error
     try:
-        _copy(name, stream, target)
+        _copy(name, stream, target, packed)
     except BaseException:
         target.close()
         raise
     return target
 
 
-def _copy(name: str, stream: Stream, target: IO[bytes]) -> None:
+def _copy(name: str, stream: Stream, target: IO[bytes], packed: int | None) -> None:
+    n_bytes = 0
     while True:
         try:
             piece = stream.read(_COPY_BYTES)
-        except (EOFError, zlib.error, OSError) as error:
+        except (EOFError, zlib.error, lzma.LZMAError, OSError) as error:
             reason = "it ends in the middle" if isinstance(error, EOFError) else str(error)
             raise InputFileError(f"{name} cannot be decompressed or read: {reason}") from error
         if not piece:
             return
+        n_bytes += len(piece)
+        if packed is not None and n_bytes > most_bytes(packed):
+            raise too_large(name, packed, "more")
         try:
             view = memoryview(piece)
             while view:
                 view = view[target.write(view) :]
         except OSError as error:
-            raise StorageError(f"no room to spool {name}: {error.strerror}") from error
+            raise StorageError(
+                f"no room to spool {name}: {error.strerror}; free some space, or give a file in place of a pipe"
+            ) from error
 
 
 def _spool_folder(near: str | os.PathLike[str]) -> str | None:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hashdb.errors import InputFileError
+from hashdb.errors import InputFileError, brief
 
 FORMATS = (
     "npy",
@@ -48,6 +48,8 @@ _ALIASES = {
 }
 # MNIST and its relatives carry their format in the name: train-images-idx3-ubyte, train-images.idx3-ubyte.
 _IDX_NAME = re.compile(r"[-._]idx\d?(-\w+)?$")
+_MAX_WORD = 80  # characters of a name that are compared or shown
+_MAX_LISTING = 250
 _HINTS = {
     "json": "one JSON document has no rows; write one object or list per line and call it .jsonl",
     "pkl": "pickles run code when they are read; save the array with numpy.save",
@@ -93,7 +95,9 @@ def normalise_format(format: str) -> str:
     word = format.lower().removeprefix(".")
     word = _ALIASES.get(word, word)
     if word not in FORMATS:
-        raise InputFileError(f"unknown format {format!r}: expected one of {', '.join(FORMATS)}{nearest(word, FORMATS)}")
+        raise InputFileError(
+            f"unknown format {brief(format)!r}: expected one of {', '.join(FORMATS)}{nearest(word, FORMATS)}"
+        )
     return word
 
 
@@ -117,19 +121,20 @@ def parse_spec(spec: str | os.PathLike[str], format: str | None = None) -> Spec:
 
 def nearest(word: str, names: Iterable[str]) -> str:
     """Give ``; did you mean 'name'?`` where some name is close to `word`, else an empty string."""
-    close = difflib.get_close_matches(word, list(names), n=1, cutoff=0.5)
+    # Comparing takes the product of the lengths.
+    close = difflib.get_close_matches(word[:_MAX_WORD], [name[:_MAX_WORD] for name in names], n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def one_line(error: BaseException) -> str:
     """Give another library's message in one line of at most 200 characters."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    return " ".join(str(error)[:2000].split())[:200] or type(error).__name__
 
 
 def missing_file(path: Path) -> InputFileError:
     """Make the error for a file that is not there, with the nearest name in its folder."""
     folder = path.parent
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         return InputFileError(f"no file {path}: there is no folder {folder}")
     try:
         names = os.listdir(folder)
@@ -164,20 +169,25 @@ def choose(
     known = candidates if everything is None else everything
     if name is not None:
         if name not in known:
-            raise InputFileError(f"{file} has no {name!r}: it holds {listing(known)}{nearest(name, known)}")
+            raise InputFileError(f"{file} has no {brief(name)!r}: it holds {listing(known)}{nearest(name, known)}")
         return name
     if len(candidates) == 1:
         return next(iter(candidates))
     if not candidates:
         raise InputFileError(f"{file} holds no {wanted}: it holds {listing(known)}")
-    example = f"{file}::{' '.join(next(iter(candidates)).split())}"
+    example = f"{file}::{brief(' '.join(next(iter(candidates)).split()))}"
     raise InputFileError(f"{file} holds more than one {wanted}: {listing(candidates)}; pick one, as in {example}")
 
 
 def listing(names: Mapping[str, str]) -> str:
-    """Name up to twenty arrays, columns or keys with their descriptions, in one line."""
-    shown = [" ".join(f"{name[:80]} {text}".split()) for name, text in list(names.items())[:20]]
-    more = f" and {len(names) - 20} more" if len(names) > 20 else ""
+    """Name the first arrays, columns or keys with their descriptions, in one line of some 300 characters at most."""
+    shown: list[str] = []
+    for name, text in names.items():
+        item = " ".join(f"{name[:_MAX_WORD]} {text[:_MAX_WORD]}".split())
+        if len(shown) == 20 or (shown and sum(map(len, shown)) + len(item) > _MAX_LISTING):
+            break
+        shown.append(item)
+    more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
     return (", ".join(shown) or "nothing") + more
 
 
@@ -200,10 +210,10 @@ def _format_of(path: Path) -> str:
     suffix = _ALIASES.get(suffix, suffix)
     if suffix in FORMATS:
         return suffix
-    if path.is_dir():
+    if os.path.isdir(path):
         raise InputFileError(f"{path} is a folder: expected a file")
     if not os.path.exists(path):
         raise missing_file(path)
     hint = _HINTS.get(suffix, f"name the format with --format, one of {', '.join(FORMATS)}")
-    found = f"the unknown extension .{suffix}" if suffix else "no extension"
+    found = f"the unknown extension .{brief(suffix)}" if suffix else "no extension"
     raise InputFileError(f"{path} has {found}: {hint}")

@@ -13,8 +13,9 @@ from hashdb.inputs.lines import Lines, LineSource
 from hashdb.inputs.source import Array
 
 _HEX = re.compile(r"[0-9a-fA-F]+")
+# No two ways to match the same digits: trying them all would take the square of their number.
 _NUMBER = re.compile(
-    r"[+-]?([0-9]+\.?[0-9]*([eE][+-]?[0-9]+)?|\.[0-9]+([eE][+-]?[0-9]+)?|nan|inf|infinity)", re.IGNORECASE
+    r"[+-]?([0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?|\.[0-9]+([eE][+-]?[0-9]+)?|nan|inf|infinity)", re.IGNORECASE
 )
 _MIN_DIGITS = 8
 _MAX_NUMBER_DIGITS = 18  # longer runs of digits fit no int64

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hashdb.errors import ArgumentError, InputFileError
+from hashdb.errors import ArgumentError, InputFileError, brief
 from hashdb.inputs.formats import one_line
 from hashdb.inputs.numpy_files import Wanted
 from hashdb.inputs.opening import load_values
@@ -131,9 +131,9 @@ def _from_list(ids: Sequence[Any]) -> Ids:
         if isinstance(item, bool) or not isinstance(item, kinds):
             expected = "a string like those before it" if is_text else "an integer"
             expected = expected if number else "an integer or a string"
-            raise ArgumentError(f"id {number} is {type(item).__name__} {str(item)[:40]!r}: expected {expected}")
+            raise ArgumentError(f"id {number} is {type(item).__name__} {brief(item, 40)!r}: expected {expected}")
         if not is_text and not _MIN <= int(item) <= _MAX:
-            raise ArgumentError(f"id {number} is {item}, beyond int64: use strings")
+            raise ArgumentError(f"id {number} is {brief(int(item))}, beyond int64: use strings")
     return [str(item) for item in ids] if is_text else np.array(ids, dtype=np.int64)
 
 

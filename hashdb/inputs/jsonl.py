@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hashdb.errors import InputFileError
+from hashdb.errors import InputFileError, brief
 from hashdb.inputs.formats import choose, listing, one_line
 from hashdb.inputs.hexlist import is_hex
 from hashdb.inputs.lines import Lines, LineSource
@@ -47,10 +47,10 @@ def values_of(name: str, lines: Sequence[str], numbers: Sequence[int], key: str 
         value = parse_line(name, line, number)
         if key is not None:
             if not isinstance(value, dict):
-                raise InputFileError(f"{name}: line {number} is no object: expected one with the key {key!r}")
+                raise InputFileError(f"{name}: line {number} is no object: expected one with the key {brief(key)!r}")
             if key not in value:
                 keys = listing(dict.fromkeys(value, ""))
-                raise InputFileError(f"{name}: line {number} has no key {key!r}: it has {keys}")
+                raise InputFileError(f"{name}: line {number} has no key {brief(key)!r}: it has {keys}")
             value = value[key]
         values.append(value)
     return values
@@ -73,7 +73,7 @@ def choose_key(lines: Lines, inner: str | None, wanted: str, fits: Any) -> str |
     first = parse_line(lines.name, lines.read(0, 1)[0], 1)
     if not isinstance(first, dict):
         if inner is not None:
-            raise InputFileError(f"{lines.name}: line 1 is no object: expected one with the key {inner!r}")
+            raise InputFileError(f"{lines.name}: line 1 is no object: expected one with the key {brief(inner)!r}")
         return None
     everything = {key: f"({_describe(value)})" for key, value in first.items()}
     candidates = {key: everything[key] for key, value in first.items() if fits(value)}
@@ -150,7 +150,7 @@ class JsonlSource(LineSource):
                 if not isinstance(item, int | float):
                     return InputFileError(f"{self.name}: line {number} holds {_describe(item)}, expected a number")
                 if isinstance(item, int) and abs(item) >= 2**63:
-                    return InputFileError(f"{self.name}: line {number} holds {item}, too large for int64")
+                    return InputFileError(f"{self.name}: line {number} holds {brief(item)}, too large for int64")
         return InputFileError(f"{self.name}: lines {numbers[0]} to {numbers[-1]} are not rows of numbers")
 
 

@@ -78,7 +78,7 @@ def _from_strings(values: Sequence[Any]) -> npt.NDArray[np.int64]:
     if not all(isinstance(value, str) for value in values):
         raise ArgumentError("labels mix strings with other values: expected all numbers or all class names")
     if all(map(is_number, values)):
-        return _whole(np.array([float(value) for value in values]))
+        return _whole(np.array([float(value.strip()) for value in values]))
     names = {name: number for number, name in enumerate(sorted(set(values)))}
     return np.array([names[value] for value in values], dtype=np.int64)
 

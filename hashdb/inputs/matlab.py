@@ -6,18 +6,23 @@ dense batch by batch.
 
 from __future__ import annotations
 
+import math
 import re
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from hashdb.errors import InputFileError
+from hashdb.errors import InputFileError, brief
 from hashdb.inputs.files import ByteFile
 from hashdb.inputs.formats import choose, one_line
+from hashdb.inputs.limits import check_claim
+from hashdb.inputs.matlab_check import check_mat
 from hashdb.inputs.source import Array, ArraySource, VectorSource
 
-_CELL = re.compile(r"(.*)\{(\d+)\}")
+_CELL = re.compile(r"(.*)\{(\d{1,9})\}")
+_MAX_SPARSE_ROW_BYTES = 4 << 20  # of a row made dense: hundreds of them make a batch
 
 
 def open_mat(file: ByteFile, inner: str | None) -> VectorSource:
@@ -39,6 +44,7 @@ def load_mat(file: ByteFile, inner: str | None) -> Array:
     with file:
         matrix, key = _load(file, inner, "column of values", [_is_column, _is_matrix])
     if hasattr(matrix, "tocsr"):
+        check_claim(f"{file.name}::{key}", math.prod(matrix.shape) * matrix.dtype.itemsize, file.size)
         matrix = matrix.toarray()
     array = np.asarray(matrix)
     if array.dtype == object:
@@ -54,6 +60,10 @@ class SparseSource(VectorSource):
         self._matrix = matrix.tocsr()
         self.n_rows, self.n_columns = self._matrix.shape
         self.dtype = self._matrix.dtype
+        if self.n_columns * self.dtype.itemsize > _MAX_SPARSE_ROW_BYTES:
+            raise InputFileError(
+                f"{name} has {self.n_columns:,} columns: expected dense rows of at most {_MAX_SPARSE_ROW_BYTES:,} bytes"
+            )
 
     def _read(self, start: int, stop: int) -> Array:
         return np.asarray(self._matrix[start:stop].toarray())
@@ -71,6 +81,7 @@ def _load(
             f"{file.name} is MATLAB version 7.3, which is HDF5: save it with -v7, "
             "or read it with --format h5 (pip install hashdb[formats]), where matrices are transposed"
         )
+    check_mat(file)
     shapes = _shapes(file)
     everything = {key: f"{shape} {kind}" for key, (shape, kind) in shapes.items()}
     candidates: dict[str, str] = {}
@@ -79,9 +90,21 @@ def _load(
         candidates = candidates or {key: everything[key] for key in numeric}
     key = choose(file.name, wanted, candidates, inner, everything)
     cell = _CELL.fullmatch(key)
+    if shapes[key][1] in _NO_ARRAYS:
+        raise InputFileError(f"{file.name}::{brief(key)} is a {shapes[key][1]}: expected numbers or strings")
     variable = _read_variable(file, cell[1] if cell else key)
     value = variable.ravel(order="F")[int(cell[2]) - 1] if cell else variable
+    _check_sparse(value, f"{file.name}::{brief(key)}")
     return value, key
+
+
+def _check_sparse(value: Any, name: str) -> None:
+    """Check the indices of a sparse matrix: SciPy follows them wherever they point to."""
+    if hasattr(value, "tocsr"):
+        try:
+            value.check_format(full_check=True)
+        except (ValueError, TypeError, IndexError) as error:
+            raise InputFileError(f"{name} is damaged: {one_line(error)}") from error
 
 
 def _is_matrix(shape: tuple[int, ...]) -> bool:
@@ -92,6 +115,7 @@ def _is_column(shape: tuple[int, ...]) -> bool:
     return len(shape) == 2 and min(shape) == 1
 
 
+_NO_ARRAYS = {"struct", "object", "function", "opaque"}
 _NO_NUMBERS = {"cell", "struct", "char", "object", "function", "opaque"}
 
 
@@ -101,7 +125,9 @@ def _shapes(file: ByteFile) -> dict[str, tuple[tuple[int, ...], str]]:
 
     file.handle.seek(0)
     try:
-        listed = whosmat(file.handle)
+        with warnings.catch_warnings():  # of variables named twice, the last of which counts
+            warnings.simplefilter("ignore")
+            listed = whosmat(file.handle)
     except Exception as error:  # SciPy raises many kinds on a damaged file
         raise InputFileError(f"{file.name} is not a readable .mat file: {one_line(error)}") from error
     found: dict[str, tuple[tuple[int, ...], str]] = {}
@@ -119,9 +145,11 @@ def _read_variable(file: ByteFile, key: str) -> Any:
 
     file.handle.seek(0)
     try:
-        return loadmat(file.handle, variable_names=[key])[key]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return loadmat(file.handle, variable_names=[key])[key]
     except Exception as error:  # as above
-        raise InputFileError(f"{file.name} is damaged, or {key} cannot be read: {one_line(error)}") from error
+        raise InputFileError(f"{file.name} is damaged, or {brief(key)} cannot be read: {one_line(error)}") from error
 
 
 def _cells_of_strings(cells: Array, name: str) -> Array:

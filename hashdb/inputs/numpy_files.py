@@ -12,20 +12,30 @@ import operator
 import os
 import re
 import struct
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 
-from hashdb.errors import InputFileError, StorageError
+from hashdb.errors import HashDBError, InputFileError, brief
 from hashdb.inputs.files import ByteFile, spool
 from hashdb.inputs.formats import choose, one_line
-from hashdb.inputs.source import Array, ColumnSource, RecordSource, VectorSource, check_array, is_images
+from hashdb.inputs.limits import MAX_DIMENSIONS, check_claim
+from hashdb.inputs.source import Array, ColumnSource, RecordSource, VectorSource, check_array, check_dtype, is_images
 
 _MAX_HEAD_BYTES = 64 << 10
+_HEAD_ERRORS = (
+    *(ValueError, TypeError, KeyError, IndexError, AttributeError, SyntaxError, RecursionError, MemoryError),
+    OverflowError,
+)
+_ZIP_ERRORS = (
+    *(zipfile.BadZipFile, zlib.error, struct.error),
+    *(RuntimeError, EOFError, OSError, ValueError, OverflowError),
+)
 _PYTHON_2_LONG = re.compile(r"(\d)L\b")  # as in shape (10L, 4L)
 
 Wanted = Callable[[tuple[int, ...], np.dtype[Any]], bool]
@@ -46,7 +56,7 @@ class NpyHeader:
         return math.prod(self.shape) * self.dtype.itemsize
 
     def __str__(self) -> str:
-        return f"{self.shape} {self.dtype}"
+        return brief(f"{self.shape} {self.dtype}")
 
 
 def read_header(handle: IO[bytes], name: str) -> NpyHeader:
@@ -59,13 +69,16 @@ def read_header(handle: IO[bytes], name: str) -> NpyHeader:
     """
     try:
         text, n_bytes = _head_text(handle)
-        fields = ast.literal_eval(_PYTHON_2_LONG.sub(r"\1", text))
-        shape, is_fortran = tuple(map(operator.index, fields["shape"])), bool(fields["fortran_order"])
-        dtype = np.lib.format.descr_to_dtype(fields["descr"])
-    except (ValueError, TypeError, KeyError, IndexError, SyntaxError, RecursionError, MemoryError) as error:
+        with warnings.catch_warnings():  # Python and NumPy warn of odd heads
+            warnings.simplefilter("ignore")
+            fields = ast.literal_eval(_PYTHON_2_LONG.sub(r"\1", text))
+            shape, is_fortran = tuple(map(operator.index, fields["shape"])), bool(fields["fortran_order"])
+            dtype = np.lib.format.descr_to_dtype(fields["descr"])
+    except _HEAD_ERRORS as error:
         raise InputFileError(f"{name} is not a .npy file or its head is damaged: {one_line(error)}") from error
-    if any(length < 0 for length in shape) or math.prod(shape) >= 2**62:
-        raise InputFileError(f"{name} is damaged: its head says shape {shape}"[:200])
+    is_possible = len(shape) <= MAX_DIMENSIONS and min(shape, default=0) >= 0 and dtype.itemsize < 1 << 30
+    if not is_possible or math.prod(max(1, length) for length in shape) >= 2**48 or not dtype.itemsize:
+        raise InputFileError(f"{name} is damaged: its head says shape {brief(shape)} of {brief(dtype)}")
     return NpyHeader(shape, is_fortran, dtype, n_bytes)
 
 
@@ -103,12 +116,43 @@ def open_npy(file: ByteFile, start: int = 0, size: int | None = None, *, items: 
 def load_npy(file: ByteFile, start: int = 0, size: int | None = None) -> Array:
     """Read a whole ``.npy`` of any shape, for ids and labels."""
     header = _checked_header(file, start, size)
-    if header.dtype.hasobject:
-        check_array(file.name, header.shape, header.dtype)
+    check_dtype(file.name, header.dtype)
     flat = np.empty(math.prod(header.shape), dtype=header.dtype)
     if flat.nbytes:
         file.read_into(start + header.data, flat.view(np.uint8))
     return flat.reshape(header.shape, order="F" if header.is_fortran else "C")
+
+
+def load_npz(file: ByteFile) -> dict[str, Array]:
+    """Read every array of an ``.npz``, by name.
+
+    Raises
+    ------
+    InputFileError
+        It is no whole archive, holds other things than numbers and strings, or grows beyond measure.
+    """
+    arrays: dict[str, Array] = {}
+    try:
+        with zipfile.ZipFile(file.handle) as archive:
+            n_bytes = 0
+            for info in archive.infolist():
+                key = info.filename.removesuffix(".npy")
+                _check_packing(file.name, info)
+                with archive.open(info) as stream:
+                    header = read_header(stream, f"{file.name}::{brief(key)}")
+                    check_dtype(f"{file.name}::{brief(key)}", header.dtype)
+                    n_bytes += header.n_bytes
+                    check_claim(file.name, n_bytes, file.size)
+                    raw = stream.read(header.n_bytes)
+                if len(raw) < header.n_bytes:
+                    raise InputFileError(f"{file.name}::{brief(key)} is truncated: its head says {header}")
+                order: Literal["F", "C"] = "F" if header.is_fortran else "C"
+                arrays[key] = np.frombuffer(bytearray(raw), header.dtype).reshape(header.shape, order=order)
+    except HashDBError:
+        raise
+    except _ZIP_ERRORS as error:
+        raise InputFileError(f"{file.name} is not a whole .npz archive: {one_line(error)}") from error
+    return arrays
 
 
 def open_npz(
@@ -138,19 +182,26 @@ def open_npz(
             headers = {}
             for key, info in members.items():
                 if info.filename.endswith(".npy"):
+                    _check_packing(file.name, info)
                     with archive.open(info) as stream:
-                        headers[key] = read_header(stream, f"{file.name}::{key}")
+                        headers[key] = read_header(stream, f"{file.name}::{brief(key)}")
             info = members[_choose_array(file.name, inner, headers, wanted)]
             if info.compress_type == zipfile.ZIP_STORED:
                 return file, _data_offset(file, info), info.file_size
             with archive.open(info) as stream:
-                spooled = spool(f"{file.name}::{inner or info.filename}", stream, near)
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, OSError) as error:
-        if isinstance(error, StorageError):
-            raise
+                spooled = spool(f"{file.name}::{brief(inner or info.filename)}", stream, near, packed=file.size)
+    except HashDBError:
+        raise
+    except _ZIP_ERRORS as error:
         raise InputFileError(f"{file.name} is not a whole .npz archive: {one_line(error)}") from error
     file.close()
     return ByteFile(spooled, file.name), 0, info.file_size
+
+
+def _check_packing(name: str, info: zipfile.ZipInfo) -> None:
+    """Refuse what NumPy does not write: of bzip2 and LZMA, a megabyte is unpacked at once, to gigabytes perhaps."""
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise InputFileError(f"{name} is packed by method {info.compress_type}: expected none, or deflate as by NumPy")
 
 
 def _choose_array(name: str, inner: str | None, headers: dict[str, NpyHeader], wanted: list[Wanted]) -> str:
@@ -180,7 +231,7 @@ def _checked_header(file: ByteFile, start: int, size: int | None) -> NpyHeader:
         return header
     if header.n_bytes > min(available, file.size - start) - header.data:
         raise InputFileError(
-            f"{file.name} is truncated: its head says {header.shape} {header.dtype}, "
+            f"{file.name} is truncated: its head says {header}, "
             f"{header.data + header.n_bytes:,} bytes, but it has {min(available, file.size - start):,}"
         )
     return header

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from hashdb.errors import InputFileError
+from hashdb.errors import InputFileError, brief
 from hashdb.inputs import jsonl, vecs
 from hashdb.inputs.files import ByteFile, open_file
 from hashdb.inputs.formats import Spec, listing, one_line, parse_spec
@@ -188,7 +188,11 @@ def _open(file: ByteFile, spec: Spec, spool_near: str | os.PathLike[str] | None,
     if spec.format == "npz":
         wanted = [_IMAGES, *_VECTORS] if items else _VECTORS
         member, start, size = open_npz(file, spec.inner, wanted, spool_near)
-        return open_npy(member, start, size, items=items)
+        try:
+            return open_npy(member, start, size, items=items)
+        except BaseException:
+            member.close()
+            raise
     if spec.format == "jsonl":
         return jsonl.JsonlSource(Lines(file), spec.inner)
     if spec.format in ("csv", "text"):
@@ -221,7 +225,7 @@ def _open_plain(file: ByteFile, format: str) -> VectorSource:
 
 def _refuse_inner(spec: Spec) -> None:
     if spec.inner is not None:
-        raise InputFileError(f"{spec.name} is .{spec.format}, which holds one array: leave ::{spec.inner} out")
+        raise InputFileError(f"{spec.name} is .{spec.format}, which holds one array: leave ::{brief(spec.inner)} out")
 
 
 def _folder(spec: Spec) -> Path:

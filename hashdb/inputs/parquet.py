@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from hashdb.errors import InputFileError
+from hashdb.errors import InputFileError, brief
 from hashdb.inputs.files import ByteFile
 from hashdb.inputs.formats import choose, one_line
-from hashdb.inputs.source import Array, VectorSource, check_array
+from hashdb.inputs.limits import check_claim
+from hashdb.inputs.source import READ_ERRORS, Array, VectorSource, check_array
 
 
 def open_parquet(file: ByteFile, inner: str | None) -> VectorSource:
@@ -26,11 +27,11 @@ def open_parquet(file: ByteFile, inner: str | None) -> VectorSource:
 def load_parquet(file: ByteFile, inner: str | None) -> list[Any]:
     """Read a whole column as Python values, for ids and labels."""
     reader, column = _open_column(file, inner, "column of values", lambda kind: not _is_vectors(kind))
+    values: list[Any] = []
     with file:
-        try:
-            values: list[Any] = reader.read(columns=[column]).column(0).to_pylist()
-        except (OSError, ValueError) as error:
-            raise InputFileError(f"{file.name}::{column} is damaged: {one_line(error)}") from error
+        for group in range(reader.num_row_groups):
+            part = _read_group(file, reader, column, group, f"{file.name}::{brief(column)}")
+            values += _strings(part).tolist() if _is_text(_plain_type(part.type)) else part.to_pylist()
     return values
 
 
@@ -38,9 +39,12 @@ class ParquetSource(VectorSource):
     """A column of a Parquet file; the row group read last is kept."""
 
     def __init__(self, file: ByteFile, reader: Any, column: str) -> None:
-        self.name = f"{file.name}::{column}"
+        self.name = f"{file.name}::{brief(column)}"
         self._file, self._reader, self._column = file, reader, column
+        # Counts are claims until a group is read.
         sizes = [reader.metadata.row_group(g).num_rows for g in range(reader.num_row_groups)]
+        if min(sizes, default=0) < 0:
+            raise InputFileError(f"{self.name} is damaged: a row group has {min(sizes):,} rows")
         self._ends = np.cumsum(sizes, dtype=np.int64)
         self.n_rows = int(self._ends[-1]) if sizes else 0
         self._kept: tuple[int, Array] | None = None
@@ -69,10 +73,7 @@ class ParquetSource(VectorSource):
 
     def _group(self, group: int) -> Array:
         if self._kept is None or self._kept[0] != group:
-            try:
-                column = self._reader.read_row_group(group, columns=[self._column]).column(0).combine_chunks()
-            except (OSError, ValueError) as error:
-                raise InputFileError(f"{self.name} is damaged in row group {group}: {one_line(error)}") from error
+            column = _read_group(self._file, self._reader, self._column, group, self.name)
             self._kept = (group, _as_rows(column, self.name))
         return self._kept[1]
 
@@ -81,18 +82,52 @@ class ParquetSource(VectorSource):
         self._file.close()
 
 
+def _read_group(file: ByteFile, reader: Any, column: str, group: int, name: str) -> Any:
+    """Read a column of one row group, after a look at how much the file says that this is."""
+    kind = reader.schema_arrow.field(column).type
+    try:
+        rows = reader.metadata.row_group(group)
+        for number in range(rows.num_columns):
+            part = rows.column(number)
+            if part.path_in_schema.partition(".")[0] == column.partition(".")[0]:
+                # A run of equal values takes a few bytes, whatever its length. Strings are read as a dictionary.
+                width = kind.byte_width if _is_codes(kind) else 8
+                check_claim(name, max(part.num_values, rows.num_rows) * width, file.size)
+                check_claim(name, part.total_uncompressed_size, file.size)
+        found = reader.read_row_group(group, columns=[column]).column(0).combine_chunks()
+        found.validate(full=True)
+    except READ_ERRORS as error:
+        if isinstance(error, InputFileError):
+            raise
+        raise InputFileError(f"{name} is damaged in row group {group}: {one_line(error)}") from error
+    if len(found) != rows.num_rows:
+        raise InputFileError(f"{name} is damaged in row group {group}: {len(found):,} rows, expected {rows.num_rows:,}")
+    return found
+
+
+def _strings(column: Any) -> Array:
+    """Give strings as objects, one for equal ones: a dictionary of one long string may have many rows."""
+    import pyarrow as pa
+
+    if not pa.types.is_dictionary(column.type):
+        return np.array(column.to_pylist(), dtype=object)
+    values = np.array([*column.dictionary.to_pylist(), None], dtype=object)
+    rows: Array = values[column.indices.fill_null(len(values) - 1).to_numpy(zero_copy_only=False)]
+    return rows
+
+
 def _as_rows(column: Any, name: str) -> Array:
     import pyarrow as pa
 
     if column.null_count:
         raise InputFileError(f"{name} has {column.null_count} missing values: expected a value in every row")
     kind = column.type
-    if pa.types.is_fixed_size_binary(kind):
+    if _is_codes(kind):
         start = column.offset * kind.byte_width
         raw = np.frombuffer(column.buffers()[1], dtype=np.uint8)
         return raw[start : start + len(column) * kind.byte_width].reshape(len(column), kind.byte_width)
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return np.array(column.to_pylist(), dtype=object)
+    if _is_text(_plain_type(kind)):
+        return _strings(column)
     if not _is_list(kind):
         rows = np.asarray(column.to_numpy(zero_copy_only=False))[:, None]
         check_array(name, rows.shape, rows.dtype)
@@ -115,7 +150,33 @@ def _is_list(kind: Any) -> bool:
 def _is_vectors(kind: Any) -> bool:
     import pyarrow as pa
 
-    return _is_list(kind) or bool(pa.types.is_fixed_size_binary(kind))
+    return _is_codes(kind) or (_is_list(kind) and pa.types.is_primitive(kind.value_type))
+
+
+def _is_codes(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_fixed_size_binary(kind))
+
+
+def _is_text(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _plain_type(kind: Any) -> Any:
+    import pyarrow as pa
+
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _check_type(kind: Any, name: str) -> None:
+    import pyarrow as pa
+
+    plain = _plain_type(kind)
+    if not (_is_vectors(plain) or _is_text(plain) or pa.types.is_primitive(plain)):
+        raise InputFileError(f"{name} holds {brief(kind)}: expected numbers, strings, lists of numbers or binary codes")
 
 
 def _open_column(file: ByteFile, inner: str | None, wanted: str, fits: Any) -> tuple[Any, str]:
@@ -126,8 +187,17 @@ def _open_column(file: ByteFile, inner: str | None, wanted: str, fits: Any) -> t
     file.handle.seek(0)
     try:
         reader = pq.ParquetFile(file.handle)
-    except (OSError, ValueError) as error:
+        schema = reader.schema_arrow
+        kinds = {name: schema.field(number).type for number, name in enumerate(schema.names)}
+    except READ_ERRORS as error:
         raise InputFileError(f"{file.name} is not a readable Parquet file: {one_line(error)}") from error
-    everything = {field.name: f"({field.type})" for field in reader.schema_arrow}
-    candidates = {field.name: everything[field.name] for field in reader.schema_arrow if fits(field.type)}
-    return reader, choose(file.name, wanted, candidates, inner, everything)
+    everything = {name: f"({brief(kind)})" for name, kind in kinds.items()}
+    candidates = {name: everything[name] for name, kind in kinds.items() if fits(kind)}
+    column = choose(file.name, wanted, candidates, inner, everything)
+    if len(kinds) < len(schema.names):
+        raise InputFileError(f"{file.name} has two columns of one name: expected a name each")
+    _check_type(kinds[column], f"{file.name}::{brief(column)}")
+    if _is_text(kinds[column]):
+        file.handle.seek(0)
+        reader = pq.ParquetFile(file.handle, read_dictionary=[column])
+    return reader, column

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from types import TracebackType
@@ -10,14 +11,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hashdb.errors import ArgumentError, InputFileError
+from hashdb.errors import ArgumentError, InputFileError, brief
 from hashdb.inputs.files import ByteFile
 from hashdb.inputs.formats import one_line
 
 Array = npt.NDArray[Any]
 
-# What h5py and zarr raise on damaged files.
-READ_ERRORS = (OSError, RuntimeError, ValueError, TypeError, KeyError, OverflowError, MemoryError)
+# What h5py, zarr and pyarrow raise on damaged files.
+READ_ERRORS = (
+    *(OSError, RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, MemoryError),
+    *(EOFError, AssertionError, zlib.error),
+)
 
 _GAP_BYTES = 64 << 10  # reading over a gap this long costs less than seeking past it
 _SPAN_BYTES = 8 << 20
@@ -172,12 +176,7 @@ def check_array(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool
     InputFileError
         The dtype is no number or string, or the shape is not (n, dim); 1-D is for strings and uint64 codes.
     """
-    if dtype.kind == "O":
-        raise InputFileError(f"{name} has dtype object, and pickle is refused: expected numbers or strings")
-    if dtype.kind not in "biufUST":
-        kind = "structured dtype" if dtype.names else "dtype"
-        raise InputFileError(f"{name} has {kind} {dtype}: expected real numbers, bool or strings")
-    is_text = dtype.kind in "UST"
+    is_text = check_dtype(name, dtype)
     if len(shape) == 1 and (is_text or dtype == np.uint64):
         return is_text
     if len(shape) != 2 or is_text:
@@ -186,10 +185,26 @@ def check_array(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool
             hint = "; reshape it with array.reshape(len(array), -1), or give images to an encoder (--encoder)"
         else:
             hint = "; one vector is array[None, :]" if len(shape) == 1 else ""
-        raise InputFileError(f"{name} has shape {shape} of {dtype}: expected {expected}{hint}")
+        raise InputFileError(f"{name} has shape {brief(shape)} of {dtype}: expected {expected}{hint}")
     if shape[0] and not shape[1]:
         raise InputFileError(f"{name} has shape {shape}: expected at least one column")
     return False
+
+
+def check_dtype(name: str, dtype: np.dtype[Any]) -> bool:
+    """Check that an array holds numbers or strings; tell whether it is strings.
+
+    Raises
+    ------
+    InputFileError
+        It holds anything else. Of Python objects nothing is ever read.
+    """
+    if dtype.kind == "O":
+        raise InputFileError(f"{name} has dtype object, and pickle is refused: expected numbers or strings")
+    if dtype.kind not in "biufUST":
+        kind = "structured dtype" if dtype.names else "dtype"
+        raise InputFileError(f"{name} has {kind} {brief(dtype)}: expected real numbers, bool or strings")
+    return dtype.kind in "UST"
 
 
 def is_images(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
@@ -309,7 +324,8 @@ class RecordSource(VectorSource):
         self.dtype = np.dtype(object) if self.is_text else dtype.newbyteorder("=")
         self._file, self._offset, self._has_dim = file, offset, has_dim
         if n_columns * dtype.itemsize >= 1 << 30:
-            raise InputFileError(f"{file.name} says that a row has {n_columns:,} {dtype}: expected under 1 GiB")
+            width = brief(f"{n_columns:,} {dtype}")
+            raise InputFileError(f"{file.name} says that a row has {width}: expected under 1 GiB")
         row = np.dtype((dtype, (n_columns,)))
         self._record = np.dtype([("dim", "<i4"), ("row", row)]) if has_dim else np.dtype([("row", row)])
 

@@ -10,18 +10,20 @@ head of word2vec's text format, two integers, is skipped.
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hashdb.errors import InputFileError
+from hashdb.errors import InputFileError, brief
 from hashdb.inputs.formats import choose, listing
 from hashdb.inputs.hexlist import HexSource, check_hex, is_hex, is_number, reading_of
 from hashdb.inputs.lines import Lines, LineSource
 from hashdb.inputs.source import Array, VectorSource
 
 _N_SAMPLED = 100
+_MAX_DIGITS = 20  # of a number of rows or columns; Python refuses to read thousands
 _NOT_VECTORS = {"", "id", "ids", "index", "label", "labels"}  # names of columns beside the vector
 
 
@@ -61,7 +63,7 @@ class Layout:
     def column(self, file: str, inner: str) -> int:
         """Find a column by name, or by number from 0."""
         names = list(self.names())
-        if inner not in names and inner.isdecimal() and int(inner) < len(names):
+        if inner not in names and inner.isdecimal() and len(inner) < _MAX_DIGITS and int(inner) < len(names):
             return int(inner)
         return names.index(choose(file, "column", self.names(), inner))
 
@@ -88,8 +90,8 @@ def detect_layout(lines: Lines, *, is_csv: bool) -> Layout:
     elif _is_header(rows, is_csv=is_csv):
         header, n_skipped = tuple(rows[0]), 1
         if len(set(header)) < len(header):
-            twice = next(name for name in header if header.count(name) > 1)
-            raise InputFileError(f"{lines.name}: line 1 names two columns {twice!r}, expected a name each")
+            twice = Counter(header).most_common(1)[0][0]
+            raise InputFileError(f"{lines.name}: line 1 names two columns {brief(twice)!r}, expected a name each")
     body = rows[n_skipped:]
     n_columns = len(header or body[0])
     kinds = tuple(reading_of([row[c] for row in body if len(row) == n_columns]) for c in range(n_columns))
@@ -118,7 +120,7 @@ def open_table(lines: Lines, inner: str | None, *, is_csv: bool) -> VectorSource
         return TableSource(lines, layout, [])
     if len(layout.kinds) == 1 and not is_csv:
         if layout.kinds[0] == "ambiguous":
-            first = lines.read(0, 1)[0].strip()
+            first = brief(lines.read(0, 1)[0].strip())
             raise InputFileError(
                 f"{lines.name} holds lines such as {first!r}, which may be hex codes or numbers: "
                 "say which with --format hex or --format text"
@@ -170,7 +172,9 @@ def _delimiter(sample: list[str]) -> str | None:
 
 
 def _is_word2vec_head(rows: list[list[str]], n_lines: int) -> bool:
-    if len(rows) < 2 or len(rows[0]) != 2 or not all(cell.isdecimal() for cell in rows[0]):
+    if len(rows) < 2 or len(rows[0]) != 2:
+        return False
+    if not all(cell.isdecimal() and len(cell) < _MAX_DIGITS for cell in rows[0]):
         return False
     n, dim = map(int, rows[0])
     return n == n_lines - 1 and len(rows[1]) == dim + 1 and dim > 1
@@ -275,11 +279,13 @@ class TableSource(LineSource):
                     return InputFileError(
                         f"{self.name}: line {number}, column {column} is {cells[column][:80]!r}: {fault}"
                     )
-        return InputFileError(f"{self.name}: lines {numbers[0]} to {numbers[-1]} cannot be read as numbers: {reason}")
+        return InputFileError(
+            f"{self.name}: lines {numbers[0]} to {numbers[-1]} cannot be read as numbers: {brief(reason, 200)}"
+        )
 
     def _fault(self, cell: str) -> str | None:
         if not is_number(cell):
             return "a value is missing, expected a number" if not cell else "expected a number"
-        if self.dtype.kind == "i" and abs(int(cell)) >= 2**63:
+        if self.dtype.kind == "i" and (len(cell) > 100 or abs(int(cell)) >= 2**63):
             return "too large for int64, expected below 2**63 (1.0 in any line makes all fractions)"
         return None

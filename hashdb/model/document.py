@@ -144,10 +144,14 @@ class Document:
         quantiser = document.get("quantiser")
         encoder = document.get("encoder")
         modalities = document.get("modalities")
+        if modalities is not None and not (
+            isinstance(modalities, list) and all(type(one) is str for one in modalities)
+        ):
+            raise CorruptIndexError(f"the model's modalities are {str(modalities)[:80]}, expected a list of names")
         dims = _field(document, "dims", dict)
         names = tuple(modalities) if modalities else None
         if set(dims) != set(names or ("",)) or not all(type(dim) is int and dim > 0 for dim in dims.values()):
-            raise CorruptIndexError(f"the model's dims are {json.dumps(dims)}, expected one for each modality")
+            raise CorruptIndexError(f"the model's dims are {json.dumps(dims)[:200]}, expected one for each modality")
         n_stored_bits = _bits(document, "n_stored_bits")
         return cls(
             method=Part.read(_field(document, "method", dict), _starting(arrays, _METHOD)),
@@ -175,7 +179,9 @@ def _read_check_rows(arrays: Mapping[str, NDArray[Any]], dims: dict[str, int], n
         codes = arrays.get(_suffixed(_CHECK_CODES, modality))
         if rows is None and codes is None:
             continue
-        if rows is None or codes is None or rows.shape != (len(codes), dim) or codes.shape[1:] != (n_words_of(n_bits),):
+        if rows is None or codes is None or rows.shape != (*codes.shape[:1], dim):
+            raise CorruptIndexError("the model's check rows and their codes do not belong together; restore them")
+        if codes.shape[1:] != (n_words_of(n_bits),):
             raise CorruptIndexError("the model's check rows and their codes do not belong together; restore them")
         found[modality] = rows, codes
     return found
@@ -199,5 +205,5 @@ def _bits(document: Mapping[str, Any], name: str) -> int:
 def _field(document: Any, name: str, kind: type) -> Any:
     value = document.get(name) if isinstance(document, Mapping) else None
     if type(value) is not kind:
-        raise CorruptIndexError(f"the model's {name} is {value!r}, expected a value of type {kind.__name__}")
+        raise CorruptIndexError(f"the model's {name} is {repr(value)[:80]}, expected a value of type {kind.__name__}")
     return value

@@ -6,7 +6,6 @@ first encode after opening must reproduce them, so an index never mixes codes of
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from hashdb import registry
 from hashdb.codes import Codes, n_words_of, pack
 from hashdb.errors import ArgumentError, PluginMismatchError, UnknownMethodError
+from hashdb.forks import lock_of
 from hashdb.hookspecs import State
 from hashdb.model import checks
 from hashdb.model.document import Document, Part
@@ -65,7 +65,7 @@ class Model:
     ) -> None:
         self._document = document
         self._checked = checked
-        self._lock = threading.RLock()
+        self._lock = lock_of(self)
         self._plugins: tuple[Plugin, Plugin | None] | None = None
         self.training_codes = training_codes
         self.method = document.method.name

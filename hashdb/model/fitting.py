@@ -15,6 +15,7 @@ from hashdb import registry
 from hashdb.codes import MAX_BITS, check_n_bits, pack
 from hashdb.errors import ArgumentError
 from hashdb.hookspecs import MethodInfo, State
+from hashdb.memory import check_memory
 from hashdb.model import checks, pairs
 from hashdb.model.document import Document, Part
 from hashdb.model.fitted import Model
@@ -79,6 +80,7 @@ def fit(
     >>> fit(vectors, "pcah", 8).encode(vectors).shape
     (200, 1)
     """
+    check_memory()
     return _fit(_Task.plan(method, n_bits, quantiser, params, seed, normalise), vectors, labels, progress)
 
 

@@ -6,6 +6,7 @@ only the lists of several segments have to be merged by id.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,9 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hashdb.errors import CorruptIndexError
 from hashdb.search import segment_search
 from hashdb.search.scan import Lists
 from hashdb.search.segment_search import Report, Searchable
+
+log = logging.getLogger(__name__)
 
 Codes = NDArray[np.uint64]
 Reports = Sequence[tuple[int, Report]]
@@ -104,19 +108,27 @@ def knn(
     Returns
     -------
     Nearest
+
+    Raises
+    ------
+    CorruptIndexError
+        Codes are damaged so that rows cannot be found.
     """
     width = min(k, sum(segment.n_alive for segment in segments))
     live = [number for number, segment in enumerate(segments) if segment.n_alive]
     live.sort(key=lambda number: -segments[number].n_alive)  # large ones first: they set the tightest bound
     if width == 0 or len(queries) == 0:
         return _nothing(len(queries), width, id_dtype)
-    search = _Search(segments, n_bits, n_threads, path, [])
-    if len(live) == 1:
-        return search.one(live[0], queries, width)
-    held = sum(min(width, segments[number].n_alive) for number in live) * _BYTES_A_ROW
-    step = max(1, min(_QUERIES_AT_ONCE, _BYTES_AT_ONCE // held))
-    parts = [search.many(live, queries[first : first + step], width) for first in range(0, len(queries), step)]
-    return _concatenated(parts, search.reports)
+    # Damaged tables may hide rows, which a scan then finds.
+    for way in dict.fromkeys((path, "scan")):
+        try:
+            return _Search(segments, n_bits, n_threads, way, []).run(live, queries, width)
+        except _TooFew:
+            log.warning("a search by %s found fewer rows than there are", way or "the planner's choice")
+    raise CorruptIndexError(
+        f"codes hold bits past bit {n_bits - 1}, so that rows cannot be found: their data are damaged; "
+        "`hashdb verify --deep` names the file"
+    )
 
 
 def radius(
@@ -204,6 +216,10 @@ def _nothing(n_queries: int, width: int, id_dtype: Any) -> Nearest:
     )
 
 
+class _TooFew(Exception):
+    """Fewer rows were found than are alive: data are damaged."""
+
+
 @dataclass(frozen=True)
 class _Search:
     """A k-NN search over segments."""
@@ -214,9 +230,20 @@ class _Search:
     path: str | None
     reports: list[tuple[int, Report]]
 
+    def run(self, live: list[int], queries: Codes, width: int) -> Nearest:
+        """Search the segments that have rows, for few enough queries at a time."""
+        if len(live) == 1:
+            return self.one(live[0], queries, width)
+        held = sum(min(width, self.segments[number].n_alive) for number in live) * _BYTES_A_ROW
+        step = max(1, min(_QUERIES_AT_ONCE, _BYTES_AT_ONCE // held))
+        parts = [self.many(live, queries[first : first + step], width) for first in range(0, len(queries), step)]
+        return _concatenated(parts, self.reports)
+
     def one(self, number: int, queries: Codes, width: int) -> Nearest:
         """Search the only segment that there is."""
         lists = self._lists(number, queries, width, None)
+        if int(lists.counts.min()) < width:
+            raise _TooFew
         rows = np.ascontiguousarray(lists.rows[:, :width], np.int64)
         ids = self.segments[number].ids_at(rows.reshape(-1)).reshape(rows.shape)
         return Nearest(ids, lists.distances[:, :width], np.full(rows.shape, number, np.int64), rows, self.reports)
@@ -265,7 +292,11 @@ def _merged(
     width: int,
 ) -> Nearest:
     # Only rows up to the k-th distance can stay, so only their ids are read.
+    if distances.shape[1] < width:
+        raise _TooFew
     limit = np.partition(distances, width - 1, axis=1)[:, width - 1]
+    if int(limit.max()) >= _FAR:
+        raise _TooFew
     queries, columns = np.nonzero(distances <= limit[:, None])
     chosen, row = owners[columns], rows[queries, columns]
     ids = _ids_of(segments, chosen, row)

@@ -7,7 +7,6 @@ number of threads and any split of rows into blocks or of queries into batches.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from hashdb.codes import check_codes, check_n_bits, n_words_of
 from hashdb.errors import ArgumentError
+from hashdb.forks import lock_of
 from hashdb.search import numpy_scan, threads
 
 Codes = NDArray[np.uint64]
@@ -173,7 +173,7 @@ class _Budget:
 
     def __init__(self) -> None:
         self._spent = 0
-        self._lock = threading.Lock()
+        self._lock = lock_of(self)
 
     def covers(self, work: int) -> bool:
         with self._lock:

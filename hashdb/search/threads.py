@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from hashdb.errors import ArgumentError
+from hashdb.errors import ArgumentError, brief
 
 Result = TypeVar("Result")
 VARIABLE = "HASHDB_NUM_THREADS"
@@ -63,7 +63,7 @@ def check_n_threads(n_threads: Any) -> int:
     except (AttributeError, TypeError):
         number = 0
     if not 1 <= number <= MAX_THREADS:
-        raise ArgumentError(f"n_threads is {n_threads!r}, expected a whole number from 1 to {MAX_THREADS}")
+        raise ArgumentError(f"n_threads is {brief(n_threads)}, expected a whole number from 1 to {MAX_THREADS}")
     return int(number)
 
 

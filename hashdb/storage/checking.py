@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from hashdb.errors import CorruptIndexError
-from hashdb.storage.commit import crc32c
-from hashdb.storage.documents import group_json
-from hashdb.storage.layout import ArraySpec
+from hashdb.storage.documents import MAX_DOCUMENT_BYTES, group_json
+from hashdb.storage.layout import ArraySpec, FileEntry
 from hashdb.storage.manifest import DeleteEntry
-from hashdb.storage.mapping import Mapper
-from hashdb.storage.reading import SegmentUnit, Unit, delete_files, open_model, read_deletes
+from hashdb.storage.mapping import Mapper, read_file
+from hashdb.storage.reading import SegmentUnit, Unit, check_content, delete_files, open_model, read_deletes
 from hashdb.storage.snapshot import Snapshot
 
 
@@ -40,13 +39,30 @@ def check_full(snapshot: Snapshot, mapper: Mapper) -> None:
 def check_delete_metadata(mapper: Mapper, entry: DeleteEntry) -> None:
     """Compare the metadata of a delete list with what they must be."""
     where = mapper.root / "deletes" / entry.uuid
-    for path, expected in (
-        (where / "zarr.json", group_json()),
-        (where / "rows" / "zarr.json", delete_files(entry)[0].zarr_json()),
-    ):
-        data, _ = mapper.open(path, len(expected), entry.uuid)
-        if crc32c(data) != crc32c(expected):
-            raise CorruptIndexError(f"{path} was altered or damaged", path)
+    for path, expected in delete_metadata(where, entry):
+        check_content(path, FileEntry.of(expected), entry.uuid, mapper.root)
+
+
+def delete_metadata(where: Path, entry: DeleteEntry) -> list[tuple[Path, bytes]]:
+    """Return path and content of the metadata of a delete list in the folder `where`."""
+    return [(where / "zarr.json", group_json()), (where / "rows" / "zarr.json", delete_files(entry)[0].zarr_json())]
+
+
+def check_group(path: Path) -> int:
+    """Compare the ``zarr.json`` of a group without attributes with what it must be; return its size.
+
+    Raises
+    ------
+    CorruptIndexError
+        It is missing or altered.
+    """
+    try:
+        data = read_file(path, MAX_DOCUMENT_BYTES)
+    except FileNotFoundError:
+        raise CorruptIndexError(f"{path} is missing", path) from None
+    if data != group_json():
+        raise CorruptIndexError(f"{path} is not that of a Zarr group: it was altered or damaged", path)
+    return len(data)
 
 
 def check_rows(unit: SegmentUnit) -> None:

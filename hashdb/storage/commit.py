@@ -252,7 +252,7 @@ class Staging:
             self.files.close(handle)
 
 
-def write_named(files: Files, path: Path, data: bytes) -> None:
+def write_named(files: Files, path: Path, data: bytes | memoryview) -> None:
     """Write a file completely, flush it, and close it whatever happens."""
     handle = files.create(path)
     try:
@@ -260,6 +260,26 @@ def write_named(files: Files, path: Path, data: bytes) -> None:
         files.fsync(handle)
     finally:
         files.close(handle)
+
+
+def put_back(files: Files, root: Path, path: Path, data: memoryview) -> None:
+    """Put a file of the index at `root` in the place of one that is damaged or missing: whole, or not at all.
+
+    Never in place: who has mapped the old file goes on reading that one. Folders that are missing are made.
+    """
+    lost = [folder for folder in path.parents if folder.is_relative_to(root) and not folder.exists()]
+    for folder in reversed(lost):
+        files.mkdir(folder)
+        files.fsync_folder(folder.parent)
+    # Where a sweep finds it, should this process die.
+    temporary = root / "manifests" / f"repair.{uuid.uuid4().hex[:8]}.tmp"
+    try:
+        write_named(files, temporary, data)
+        files.rename(temporary, path)
+        files.fsync_folder(path.parent)
+    except BaseException:
+        try_remove(files, temporary)
+        raise
 
 
 def holds(path: Path, data: bytes) -> bool:

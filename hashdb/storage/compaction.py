@@ -48,6 +48,7 @@ class Merges:
     progress: Callable[[int, int], None] | None = None
     _done: dict[Hashable, Merged] = field(default_factory=dict)
     _n_done: int = 0
+    _lasting: set[Hashable] | None = None
 
     def has_any(self) -> bool:
         """Whether a merge was begun before."""
@@ -72,6 +73,12 @@ class Merges:
         at = {_key(segment): index for index, segment in enumerate(segments)}
         keys = [key for key, merged in self._done.items() if merged.result is not None and isinstance(key, tuple)]
         return [[at[part] for part in key] for key in keys if all(part in at for part in key)]
+
+    def lasting(self, segments: list[Segment]) -> set[Segment]:
+        """Return the segments that every head so far had: what others merge or drop all the while is left to them."""
+        keys = {_key(segment) for segment in segments}
+        self._lasting = keys if self._lasting is None else self._lasting & keys
+        return {segment for segment in segments if _key(segment) in self._lasting}
 
     def discard_unused(self, manifest: Manifest) -> None:
         """Remove merges that the version does not refer to."""
@@ -244,9 +251,10 @@ def plan_compact(work: Workspace, head: Snapshot, merges: Merges, tables: TableW
     """
     segments = list(head.segments)
     chosen = merges.reusable(segments)
+    lasting = merges.lasting(segments)
     # On a retry, what was written is used: merging its segment would make it again.
     if not chosen and not tables.fits(segments):
-        chosen = _whole_groups(head)
+        chosen = _whole_groups(head, lasting)
     merged = {index for indices in chosen for index in indices}
     after = _merged(work, segments, chosen, merges)
     renewed = {segment.uuid: tables.renewed(segment) for index, segment in enumerate(segments) if index not in merged}
@@ -256,12 +264,12 @@ def plan_compact(work: Workspace, head: Snapshot, merges: Merges, tables: TableW
     return Change(after, head.next_id, head.manifest.model, head.n_rows)
 
 
-def _whole_groups(head: Snapshot) -> list[list[int]]:
+def _whole_groups(head: Snapshot, lasting: set[Segment]) -> list[list[int]]:
     chosen: list[list[int]] = []
-    for group in dict.fromkeys(map(group_of, head.segments)):
+    for group in dict.fromkeys(map(group_of, (segment for segment in head.segments if segment in lasting))):
         run: list[int] = []
         for index, segment in enumerate(head.segments):
-            if group_of(segment) != group:
+            if segment not in lasting or group_of(segment) != group:
                 continue
             if run and sum(head.segments[i].n_alive for i in run) + segment.n_alive > MAX_ROWS:
                 chosen.append(run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 from hashdb.errors import (
     ArgumentError,
     CorruptIndexError,
+    FormatError,
     IndexExistsError,
     IndexNotFoundError,
     UnsupportedFormatError,
@@ -19,14 +21,16 @@ from hashdb.errors import (
 from hashdb.storage.commit import Files, remove_tree, translated, try_remove, write_named
 from hashdb.storage.documents import FORMAT, MAX_DOCUMENT_BYTES, Fields, canonical, digest, group_json, parse_document
 from hashdb.storage.ids import KINDS
-from hashdb.storage.manifest import list_versions
-from hashdb.storage.mapping import read_file
+from hashdb.storage.manifest import has_versions, list_versions, read_manifest
+from hashdb.storage.mapping import read_file, refuse_links
 
 log = logging.getLogger(__name__)
 
 MAX_BITS = 4096
+REPAIR = "`hashdb repair` tells what can be saved"
 GROUPS = ("manifests", "segments", "models", "deletes")
 _PARTS = {*GROUPS, "zarr.json", "zarr.json.tmp"}
+_RELEASE = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6}){0,3}")
 _ATTRIBUTES = ("format", "uuid", "id_kind", "n_bits", "n_stored_bits", "extensions", "settings")
 
 
@@ -96,7 +100,7 @@ class Attributes:
         found = fields.integer("format", 1, 1 << 31)
         if found > FORMAT:
             raise UnsupportedFormatError(
-                f"{path.parent} has format {found}, this hashdb reads up to {FORMAT}; install a newer hashdb", path
+                f"{path.parent} has format {found}, this hashdb reads up to {FORMAT}; install {_reader(fields)}", path
             )
         fields.only(*_ATTRIBUTES)
         extensions = Fields(fields.table("extensions"), path, "attributes.hashdb.extensions.")
@@ -116,6 +120,12 @@ class Attributes:
             derived=tuple(str(name)[:128] for name in derived),
             digest=digest(data),
         )
+
+
+def _reader(fields: Fields) -> str:
+    """Say which hashdb reads a newer format, where the index names it as later formats must."""
+    named = fields.document.get("reader")
+    return f"hashdb {named} or newer" if isinstance(named, str) and _RELEASE.fullmatch(named) else "a newer hashdb"
 
 
 # ---- beginning
@@ -152,7 +162,13 @@ class Build:
     def abandon(self) -> None:
         """Remove what the build wrote, as far as that is possible."""
         if not list_versions(self.root):
-            for name in sorted(_PARTS):
+            for name in GROUPS:
+                try_remove(self.files, self.root / name)
+            try:
+                self.files.fsync_folder(self.root)  # as in _remove_leftovers
+            except OSError as error:
+                log.warning("could not flush %s: %s", self.root, error)
+            for name in ("zarr.json", "zarr.json.tmp"):
                 try_remove(self.files, self.root / name)
             if self.made_root:
                 try_remove(self.files, self.root)
@@ -185,8 +201,8 @@ def begin(root: Path, attributes: Attributes, files: Files) -> Build:
         build.release()
         raise
     try:
-        for path in leftovers:
-            remove_tree(files, path)
+        if leftovers:
+            _remove_leftovers(files, root, leftovers)
         _write_skeleton(files, root, attributes)
     except BaseException:
         build.abandon()
@@ -226,6 +242,15 @@ def _leftovers(root: Path) -> list[Path]:
     return [root / name for name in names]
 
 
+def _remove_leftovers(files: Files, root: Path, leftovers: list[Path]) -> None:
+    # zarr.json goes last, and once the others are gone for good: a power loss must not leave them without it.
+    for path in leftovers:
+        if path.name != "zarr.json":
+            remove_tree(files, path)
+    files.fsync_folder(root)
+    remove_tree(files, root / "zarr.json")
+
+
 def _write_skeleton(files: Files, root: Path, attributes: Attributes) -> None:
     # zarr.json comes first and whole: by it, whatever follows is recognised as an unfinished build.
     temporary = root / "zarr.json.tmp"
@@ -253,12 +278,35 @@ def read_attributes(root: Path) -> Attributes:
     CorruptIndexError, UnsupportedFormatError
         There is one, damaged or newer.
     """
-    if not root.exists():
+    # Unlike the methods of a path, these raise nothing where a name is too long.
+    if not os.path.exists(root):
         raise IndexNotFoundError(f"no index at {root}: there is nothing at that path; `hashdb build` makes one")
     if not root.is_dir():
         raise IndexNotFoundError(f"no index at {root}: that is a file, an index is a folder")
     path = root / "zarr.json"
-    is_index = bool(list_versions(root))
+    is_index = has_versions(root)
+    for name in GROUPS:
+        refuse_links(root, root / name)
+    try:
+        return _read_root(root, path, is_index)
+    except CorruptIndexError as error:
+        raise CorruptIndexError(f"{error}; no version opens without it; {REPAIR}", path) from error
+    except UnsupportedFormatError as error:
+        if is_index and was_altered(root):
+            why = f"{path} is not the one that the manifests name: it was altered or damaged"
+            raise CorruptIndexError(f"{why}; no version opens without it; {REPAIR}", path) from error
+        raise
+
+
+def was_altered(root: Path) -> bool:
+    """Whether a manifest of our format names another root document than the one there: it is not a newer hashdb's."""
+    try:
+        return read_manifest(root, list_versions(root)[-1]).root != digest((root / "zarr.json").read_bytes())
+    except (FormatError, OSError):
+        return False
+
+
+def _read_root(root: Path, path: Path, is_index: bool) -> Attributes:
     try:
         attributes = Attributes.parse(read_file(path, MAX_DOCUMENT_BYTES), path)
     except FileNotFoundError:

@@ -84,6 +84,13 @@ class ArraySpec:
         """Bytes of a chunk file."""
         return math.prod(self.chunk_shape) * np.dtype(self.dtype).itemsize
 
+    @property
+    def n_chunks(self) -> int:
+        """Number of chunk files."""
+        if not self.shape:
+            return 1
+        return -(-self.shape[0] // self.chunk_rows) if math.prod(self.shape) else 0
+
     def chunks(self) -> list[tuple[str, int]]:
         """Return the path inside the array and the number of rows that count, of every chunk."""
         if not self.shape:
@@ -142,7 +149,8 @@ class ArraySpec:
 
     def file_entries(self, name: str) -> dict[str, int]:
         """Return the path (from the folder that holds the array `name`) and size of every file of the array."""
-        entries = {f"{name}/{chunk}": self.chunk_bytes for chunk, _ in self.chunks()}
+        size = self.chunk_bytes
+        entries = {f"{name}/{chunk}": size for chunk, _ in self.chunks()}
         entries[f"{name}/zarr.json"] = len(self.zarr_json())
         return entries
 

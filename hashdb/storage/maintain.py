@@ -9,9 +9,8 @@ from pathlib import Path
 
 from hashdb.errors import CorruptIndexError, FormatError, HashDBError, StorageError, VersionGoneError
 from hashdb.storage import folder
-from hashdb.storage.checking import check_delete_metadata, check_rows, compare, same, zarr_array
+from hashdb.storage.checking import check_delete_metadata, check_group, check_rows, compare, same, zarr_array
 from hashdb.storage.commit import translated
-from hashdb.storage.documents import MAX_DOCUMENT_BYTES, group_json
 from hashdb.storage.manifest import (
     DeleteEntry,
     Manifest,
@@ -20,7 +19,7 @@ from hashdb.storage.manifest import (
     manifest_name,
     read_manifest,
 )
-from hashdb.storage.mapping import Mapper, read_file
+from hashdb.storage.mapping import Mapper
 from hashdb.storage.reading import SegmentUnit, Unit, delete_files, open_model, open_segment, read_deletes
 from hashdb.storage.sweeping import GRACE, age_of, folders_of, key_of, names_of, tables_of_folders
 from hashdb.storage.tables import KIND, REMEDY, is_ours, open_table, table_entries
@@ -225,14 +224,8 @@ def _derived(error: HashDBError) -> CorruptIndexError:
 
 
 def _check_group(path: Path, report: VerifyReport) -> None:
-    try:
-        data = read_file(path, MAX_DOCUMENT_BYTES)
-    except FileNotFoundError:
-        raise CorruptIndexError(f"{path} is missing", path) from None
+    report.n_bytes += check_group(path)
     report.n_files += 1
-    report.n_bytes += len(data)
-    if data != group_json():
-        raise CorruptIndexError(f"{path} is not that of a Zarr group", path)
 
 
 def _check_file(unit: Unit, name: str, report: VerifyReport, read: bool) -> None:

@@ -240,6 +240,13 @@ def unsealed(data: bytes, path: Path) -> dict[str, Any]:
     return document
 
 
+def sealed(data: bytes) -> tuple[str, bytes] | None:
+    """Return the checksum that a manifest gives itself and what it is of; None for what is no such file at all."""
+    if len(data) <= _SEAL:
+        return None
+    return data[_HEAD].decode("ascii", "replace"), b"{" + data[_SEAL:]
+
+
 def decode(data: bytes, path: Path) -> Manifest:
     """Parse and check a manifest; every field is within bounds afterwards.
 
@@ -286,11 +293,19 @@ def _model(document: dict[str, Any], path: Path) -> ModelEntry:
 def list_versions(root: Path) -> list[int]:
     """Return the numbers of the manifests in the folder ``manifests``, ascending; none where there is no folder."""
     try:
-        with os.scandir(root / "manifests") as entries:
-            matches = [_NAME.fullmatch(entry.name) for entry in entries]
+        names = os.listdir(root / "manifests")
     except (FileNotFoundError, NotADirectoryError):
         return []
-    return sorted(int(match[1]) for match in matches if match)
+    return [int(name[:12]) for name in sorted(filter(_NAME.fullmatch, names))]
+
+
+def has_versions(root: Path) -> bool:
+    """Whether there is a manifest; of thousands, one is looked for."""
+    try:
+        with os.scandir(root / "manifests") as entries:
+            return any(_NAME.fullmatch(entry.name) for entry in entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def read_manifest(root: Path, version: int) -> Manifest:

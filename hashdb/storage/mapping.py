@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import threading
 from collections import OrderedDict
-from pathlib import Path
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from hashdb.errors import CorruptIndexError, StorageError, VersionGoneError
+from hashdb.forks import lock_of
 from hashdb.storage.commit import storage_error
 from hashdb.storage.maps import map_tracked, untracked_map
 
@@ -26,6 +27,27 @@ def check_size(path: Path, found: os.stat_result, size: int) -> None:
         raise CorruptIndexError(f"{path} is not a regular file", path)
     if found.st_size != size:
         raise CorruptIndexError(f"{path} has {found.st_size} bytes, it was written with {size}", path)
+
+
+def refuse_links(root: Path, folder: Path, files: Iterable[str] = ()) -> None:
+    """Look that the folders from `root` down to `folder`, and those of `files` in it, are no symbolic links.
+
+    A linked folder would have us read outside of the index, and remove there. `root` itself may be one.
+
+    Raises
+    ------
+    CorruptIndexError
+        Naming the link.
+    """
+    inner = {place for name in files for place in PurePosixPath(name).parents if place.parts}
+    own = [
+        root.joinpath(*part.parts)
+        for part in [folder.relative_to(root), *folder.relative_to(root).parents]
+        if part.parts
+    ]
+    for path in (*own, *(folder / place for place in inner)):
+        if path.is_symlink():
+            raise CorruptIndexError(f"{path} is a symbolic link, which an index never holds", path)
 
 
 def missing(path: Path, unit: str, root: Path) -> CorruptIndexError | VersionGoneError:
@@ -68,8 +90,11 @@ def read_file(path: Path, limit: int) -> bytes:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode) or found.st_size > limit:
             raise CorruptIndexError(f"{path} is no file of at most {limit} bytes", path)
-        with os.fdopen(handle, "rb", closefd=False) as file:
-            return file.read(limit + 1)
+        parts, left = [], found.st_size
+        while left and (part := os.read(handle, min(left, 1 << 30))):
+            parts.append(part)
+            left -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
     finally:
         os.close(handle)
 
@@ -96,7 +121,7 @@ class Mapper:
         self.n_maps = n_maps
         self.map_freely = untracked_map()
         self._maps: OrderedDict[Path, np.ndarray] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = lock_of(self)
 
     @property
     def keeps_all(self) -> bool:

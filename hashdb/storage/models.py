@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from hashdb.errors import ArgumentError
+from hashdb.errors import ArgumentError, CorruptIndexError
 from hashdb.storage.commit import Files, Staging
 from hashdb.storage.documents import FORMAT, canonical, digest, group_json, is_array_path
+from hashdb.storage.folder import REPAIR
 from hashdb.storage.layout import DTYPES, ArraySpec, ArrayWriter, FileEntry
 from hashdb.storage.manifest import ModelEntry
 from hashdb.storage.mapping import Mapper
@@ -120,5 +121,8 @@ def read_model(mapper: Mapper, entry: ModelEntry) -> tuple[dict[str, Any], dict[
             break
         # Metadata of Zarr are not read here, so they cannot mislead.
         if not name.endswith("zarr.json"):
-            unit.check_file(name)
+            try:
+                unit.check_file(name)
+            except CorruptIndexError as error:
+                raise CorruptIndexError(f"{error}; every version needs the model; {REPAIR}", error.path) from error
     return document, {name: unit.whole(name) for name in unit.arrays}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hashdb.errors import ArgumentError
+from hashdb.errors import ArgumentError, CorruptIndexError
 from hashdb.storage import folder, versions
 from hashdb.storage.checking import check_full
 from hashdb.storage.commit import translated
@@ -26,5 +26,9 @@ def open_version(root: Path, version: int | None, *, mmap: bool, check: str) -> 
         mapper = Mapper(root, use_mmap=mmap)
         snapshot = versions.load(root, attributes, mapper, version)
         if check == "full":
-            check_full(snapshot, mapper)
+            try:
+                check_full(snapshot, mapper)
+            except CorruptIndexError as error:
+                still = "check='quick' opens it, and what is in other files is right"
+                raise CorruptIndexError(f"{error}; {still}; {folder.REPAIR}", error.path) from error
     return attributes, mapper, snapshot

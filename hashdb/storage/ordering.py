@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from hashdb.storage.commit import Staging, try_remove
+from hashdb.storage.commit import Staging
 from hashdb.storage.ids import RangeColumn, StringColumn, from_keys
 from hashdb.storage.layout import ArraySpec, ArrayWriter
 
@@ -135,4 +135,5 @@ class Rearranger:
                 yield result
         if self._handle is not None:
             self._staging.drop(self._handle)
-        try_remove(self._staging.files, self._path)
+        # An error and not a warning: in a folder that a version names nobody would ever remove it.
+        self._staging.files.unlink(self._path)

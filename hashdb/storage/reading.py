@@ -16,13 +16,14 @@ from hashdb.storage.documents import (
     Fields,
     canonical,
     digest,
+    group_json,
     is_array_path,
     parse_document,
 )
 from hashdb.storage.ids import IdColumn, IntColumn, RangeColumn, StringColumn
 from hashdb.storage.layout import ArraySpec, FileEntry
 from hashdb.storage.manifest import DeleteEntry, ModelEntry, SegmentEntry
-from hashdb.storage.mapping import Mapper, check_size, missing, read_file
+from hashdb.storage.mapping import Mapper, check_size, missing, read_file, refuse_links
 
 
 class Unit:
@@ -64,16 +65,21 @@ class Unit:
                 raise CorruptIndexError(f"{path}: {name[:80]!r} is no name of an array", path)
         self.arrays = {name: ArraySpec.from_json(spec, path, name) for name, spec in arrays.items()}
         self.files = self._files(fields)
+        refuse_links(mapper.root, folder, self.files)
         self._kept: dict[str, np.ndarray] = {}
         self._blocks: dict[str, list[np.ndarray]] = {}  # of arrays whose files are all kept
 
     def _files(self, fields: Fields) -> dict[str, FileEntry]:
+        table = fields.table("files")
         expected: dict[str, int | None] = {"zarr.json": None}
         for name, spec in self.arrays.items():
+            if spec.n_chunks > len(table):  # before they are written out
+                raise CorruptIndexError(
+                    f"{self.path}: array {name} has {spec.n_chunks:,} chunks, not all listed", self.path
+                )
             expected.update(spec.file_entries(name))
             for depth in range(1, name.count("/") + 1):
                 expected["/".join(name.split("/")[:depth]) + "/zarr.json"] = None
-        table = fields.table("files")
         if set(table) != set(expected):
             odd = sorted(set(table) ^ set(expected))[0]
             raise CorruptIndexError(f"{self.path}: file {odd[:80]!r} is missing or unexpected", self.path)
@@ -86,19 +92,31 @@ class Unit:
             entries[name] = FileEntry(part.integer("size", low, high), part.crc())
         return entries
 
-    def check_sizes(self) -> None:
-        """Look that every file exists with its size, without reading any.
+    def check_presence(self) -> None:
+        """Look that every file exists with its size, and compare the checksums of metadata; data are not read.
 
         Raises
         ------
         CorruptIndexError
-            Naming the file that is missing or has another size.
+            Naming the file that is missing, has another size, or is not the one that was written.
         """
         for name in self.files:
-            self.check_size(name)
+            if name.endswith("zarr.json"):
+                self.check_metadata(name)
+            else:
+                self.check_size(name)
+
+    def check_metadata(self, name: str) -> None:
+        """Compare the checksum of a ``zarr.json``, which the process keeps nothing of."""
+        check_content(self.folder / name, self.files[name], self.uuid, self.mapper.root)
+
+    def metadata(self, name: str) -> bytes:
+        """Return what a ``zarr.json`` must hold."""
+        spec = self.arrays.get(name.removesuffix("/zarr.json"))
+        return group_json() if spec is None else spec.zarr_json()
 
     def check_size(self, name: str) -> None:
-        """Look that one file exists with its size; as :meth:`check_sizes`."""
+        """Look that one file exists with its size; as :meth:`check_presence`."""
         path = self.folder / name
         try:
             check_size(path, path.lstat(), self.files[name].size)
@@ -123,14 +141,17 @@ class Unit:
         known = self._blocks.get(name)
         if known is not None:
             return list(known)
-        spec = self.arrays[name]
-        result = []
-        for chunk, n_rows in spec.chunks():
-            data = self._open(f"{name}/{chunk}").view(np.dtype(spec.dtype).newbyteorder("<"))
-            result.append(data.reshape(spec.chunk_shape)[:n_rows] if spec.shape else data.reshape(()))
+        result = [self.block(name, number) for number in range(len(self.arrays[name].chunks()))]
         if self.mapper.keeps_all:
             self._blocks[name] = list(result)
         return result
+
+    def block(self, name: str, number: int) -> np.ndarray:
+        """Return the rows of one chunk, whatever has become of the others."""
+        spec = self.arrays[name]
+        chunk, n_rows = spec.chunks()[number]
+        data = self._open(f"{name}/{chunk}").view(np.dtype(spec.dtype).newbyteorder("<"))
+        return data.reshape(spec.chunk_shape)[:n_rows] if spec.shape else data.reshape(())
 
     def whole(self, name: str) -> np.ndarray:
         """Return an array that is one chunk, read-only."""
@@ -152,6 +173,24 @@ class Unit:
             if keep:
                 self._kept[name] = data
         return data
+
+
+def check_content(path: Path, entry: FileEntry, uuid: str, root: Path) -> None:
+    """Read a small file and compare its size and checksum.
+
+    Raises
+    ------
+    CorruptIndexError, VersionGoneError
+        It is missing, altered, or pruned.
+    """
+    try:
+        data = read_file(path, MAX_DOCUMENT_BYTES)
+    except FileNotFoundError:
+        raise missing(path, uuid, root) from None
+    if len(data) != entry.size:
+        raise CorruptIndexError(f"{path} has {len(data)} bytes, it was written with {entry.size}", path)
+    if crc32c(data) != entry.crc:
+        raise CorruptIndexError(f"{path} does not match its checksum: it was altered or damaged", path)
 
 
 class SegmentUnit(Unit):
@@ -263,6 +302,7 @@ def read_document(root: Path, path: Path, uuid: str, expected: str) -> dict[str,
     CorruptIndexError, VersionGoneError
         It is missing, altered, or pruned.
     """
+    refuse_links(root, path.parent)
     try:
         data = read_file(path, MAX_DOCUMENT_BYTES)
     except FileNotFoundError:
@@ -320,6 +360,7 @@ def read_deletes(mapper: Mapper, entry: DeleteEntry, n: int) -> np.ndarray:
         It is missing or damaged: a deleted row must never come back unnoticed.
     """
     path = mapper.root / "deletes" / entry.uuid / "rows" / "c" / "0"
+    refuse_links(mapper.root, path.parent)
     data, _ = mapper.open(path, 4 * entry.n, entry.uuid)
     if crc32c(data) != entry.crc:
         raise CorruptIndexError(f"{path} does not match its checksum: its data are damaged", path)

@@ -299,7 +299,7 @@ class SegmentWriter:
     @contextmanager
     def _all_or_nothing(self) -> Iterator[None]:
         try:
-            with translated("write rows"):
+            with translated(f"write rows to {self.ordered.staging.root.parent.parent}"):
                 yield
         except BaseException:
             self.abort()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from dataclasses import astuple
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from hashdb.errors import ArgumentError, IndexExistsError, ReadOnlyError
+from hashdb.forks import lock_of
 from hashdb.storage import folder, maintain, sweeping, versions
 from hashdb.storage.changes import Change, Workspace, assigned_ids, decide_add, decide_build, decide_delete
 from hashdb.storage.commit import DISK, Files, translated
@@ -56,7 +56,7 @@ class Store:
         self.sizes = sizes
         self.tables: TableMaker | None = None
         self._mapper = mapper
-        self._lock = threading.RLock()
+        self._lock = lock_of(self)
         self._build: folder.Build | None = None
         self._closed = False
 

@@ -76,12 +76,7 @@ def sweep(files: Files, root: Path, *, grace: float, keep: int | None = None) ->
     gone = numbers[:-keep] if keep is not None else []
     used = {name for number in numbers[len(gone) :] for name in names_of(root, number, strict=True)}
     pruned = {name for number in gone for name in names_of(root, number, strict=False)}
-    n_bytes = 0
-    for number in gone:
-        # Upwards, one by one: writers rely on it to notice that the version they build on is past.
-        n_bytes += remove_tree(files, root / "manifests" / manifest_name(number))
-    if gone:
-        files.fsync_folder(root / "manifests")
+    n_bytes = forget_versions(files, root, gone)
     # Tables of a segment that goes go with it.
     found += [path for path in tables if segment_of(path) in used]
     removable = [
@@ -92,6 +87,17 @@ def sweep(files: Files, root: Path, *, grace: float, keep: int | None = None) ->
     for path in removable:
         n_bytes += _remove_empty(files, path) if path.name == KIND else remove_tree(files, path)
     return Swept(len(gone), len(removable), n_bytes)
+
+
+def forget_versions(files: Files, root: Path, numbers: list[int]) -> int:
+    """Remove the manifests of the lowest versions, ascending, and return the bytes freed; never the highest one."""
+    n_bytes = 0
+    for number in numbers:
+        # Upwards, one by one: writers rely on it to notice that the version they build on is past.
+        n_bytes += remove_tree(files, root / "manifests" / manifest_name(number))
+    if numbers:
+        files.fsync_folder(root / "manifests")
+    return n_bytes
 
 
 def _remove_empty(files: Files, path: Path) -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import re
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from hashdb.errors import CorruptIndexError, FormatError, VersionGoneError
+from hashdb.forks import lock_of
 from hashdb.storage.documents import FORMAT, Fields, canonical
 from hashdb.storage.reading import SegmentUnit, Unit, read_document
 
@@ -201,7 +201,7 @@ class TableSet:
         self.n_bytes = sum(table.n_bytes for table in tables)
         self.problem: str | None = None
         self._segment = segment.uuid
-        self._lock = threading.Lock()
+        self._lock = lock_of(self)
 
     def disable(self, reason: str) -> None:
         """Say that a table was found damaged: from now on the segment has none, and `reason` is why."""
@@ -231,7 +231,7 @@ class SegmentTables:
     def __init__(self, segment: SegmentUnit, objects: Sequence[dict[str, Any]]) -> None:
         self._segment = segment
         self._objects = tuple(objects)
-        self._lock = threading.RLock()
+        self._lock = lock_of(self)
         self._looked = False
         self._found: TableSet | None = None
         self._problem: str | None = None
@@ -296,7 +296,8 @@ class SegmentTables:
             try:
                 table = open_table(self._segment, entry)
                 self._n_bytes += table.n_bytes
-                table.unit.check_sizes()
+                for name in table.unit.files:
+                    table.unit.check_size(name)
                 if self._segment.mapper.maps_all:
                     _ = table.arrays  # a mapping outlives the file: what comes later cannot fail
                 tables.append(table)

@@ -119,7 +119,7 @@ class Transaction:
         for segment in snapshot.segments:
             # Someone's sweep may have taken what waited for longer than the grace time.
             if segment.uuid not in known:
-                segment.unit.check_sizes()
+                segment.unit.check_presence()
             if segment.entry.tables != before.get(segment.uuid, ()) and segment.tables_problem is not None:
                 raise CorruptIndexError(segment.tables_problem, segment.unit.folder)
         self._target = self.mapper.root / "manifests" / manifest_name(manifest.version)

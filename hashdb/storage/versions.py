@@ -6,13 +6,17 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from hashdb.errors import CorruptIndexError, IndexNotFoundError, VersionGoneError
+from hashdb.errors import CorruptIndexError, FormatError, IndexNotFoundError, VersionGoneError, brief
+from hashdb.storage.checking import check_delete_metadata, check_group
 from hashdb.storage.commit import Files
-from hashdb.storage.folder import Attributes
+from hashdb.storage.folder import GROUPS, REPAIR, Attributes
 from hashdb.storage.manifest import Manifest, list_versions, manifest_name, read_manifest, unsealed
-from hashdb.storage.mapping import Mapper, check_size, missing
+from hashdb.storage.mapping import Mapper, check_size, missing, refuse_links
 from hashdb.storage.reading import SegmentUnit, delete_files, open_model
 from hashdb.storage.snapshot import Snapshot, load_snapshot
+
+# Older versions that are tried before an error says that none opens.
+MAX_OLDER = 16
 
 
 def newer(root: Path, manifest: Manifest) -> int | None:
@@ -76,17 +80,56 @@ def load(
         if number is None or number not in versions:
             raise _gone(root, number, versions)
         try:
-            manifest = _read_version(root, attributes, number, versions)
-            snapshot = load_snapshot(manifest, mapper, attributes.id_kind, attributes.n_stored_bits, known)
-            check_files(snapshot, mapper, known)
+            snapshot = _load(root, attributes, mapper, number, known)
         except (FileNotFoundError, CorruptIndexError, VersionGoneError) as error:
             # A commit and a prune may have come between: then look again.
             if list_versions(root) != versions:
                 continue
-            if isinstance(error, FileNotFoundError) and not isinstance(error, CorruptIndexError | VersionGoneError):
+            if isinstance(error, CorruptIndexError):
+                raise _with_way_out(error, root, attributes, number, versions) from error
+            if isinstance(error, FileNotFoundError):
                 raise _gone(root, number, versions) from error
             raise
         return snapshot
+
+
+def _load(root: Path, attributes: Attributes, mapper: Mapper, version: int, known: dict[str, SegmentUnit]) -> Snapshot:
+    manifest = read_manifest(root, version)
+    path = root / "manifests" / manifest_name(version)
+    if manifest.index != attributes.uuid:
+        raise _foreign(root, attributes, path)
+    if manifest.root != attributes.digest:
+        raise CorruptIndexError(f"{root / 'zarr.json'} was altered or replaced", root / "zarr.json")
+    snapshot = load_snapshot(manifest, mapper, attributes.id_kind, attributes.n_stored_bits, known)
+    check_files(snapshot, mapper, known)
+    return snapshot
+
+
+def _foreign(root: Path, attributes: Attributes, path: Path) -> CorruptIndexError:
+    """Return the error for a manifest that does not belong to the root document: whichever stands alone is foreign."""
+    for number in reversed(list_versions(root)):
+        try:
+            if read_manifest(root, number).index == attributes.uuid:
+                return CorruptIndexError(f"{path} belongs to another index", path)
+        except (FormatError, FileNotFoundError):
+            continue
+    document = root / "zarr.json"
+    return CorruptIndexError(f"{document} belongs to another index than {path}, and no other manifest fits", document)
+
+
+def _with_way_out(
+    error: CorruptIndexError, root: Path, attributes: Attributes, version: int, versions: list[int]
+) -> CorruptIndexError:
+    """Return an error of opening that also says what still works."""
+    works = "no older version opens" if version > versions[0] else "there is no older version"
+    for older in [number for number in reversed(versions) if number < version][:MAX_OLDER]:
+        try:
+            _load(root, attributes, Mapper(root), older, {})
+        except (FormatError, VersionGoneError, OSError):
+            continue
+        works = f"version {older} opens (version={older}, --at {older})"
+        break
+    return CorruptIndexError(f"{error}; {works}; {REPAIR}", error.path)
 
 
 def _gone(root: Path, version: int | None, versions: list[int]) -> Exception:
@@ -101,7 +144,7 @@ def _gone(root: Path, version: int | None, versions: list[int]) -> Exception:
     elif first < number < last:
         why = f", but {manifest_name(number)} is missing, which verify reports as damage"
     return VersionGoneError(
-        f"{root} has no version {version}: {present} can be opened{why}; "
+        f"{root} has no version {brief(version)}: {present} can be opened{why}; "
         "give another version= (--at), or none for the newest"
     )
 
@@ -135,37 +178,25 @@ def check_chain(root: Path, manifests: dict[int, Manifest]) -> list[CorruptIndex
     return errors
 
 
-def _read_version(root: Path, attributes: Attributes, version: int, versions: list[int]) -> Manifest:
-    try:
-        manifest = read_manifest(root, version)
-        path = root / "manifests" / manifest_name(version)
-        if manifest.index != attributes.uuid:
-            raise CorruptIndexError(f"{path} belongs to another index", path)
-        if manifest.root != attributes.digest:
-            raise CorruptIndexError(f"{root / 'zarr.json'} was altered or replaced", root / "zarr.json")
-    except CorruptIndexError as error:
-        earlier = [number for number in versions if number < version]
-        way_out = (
-            f"; the version before it can be opened with version={earlier[-1]} (--at {earlier[-1]})" if earlier else ""
-        )
-        raise CorruptIndexError(f"{error}{way_out}", error.path) from error
-    return manifest
-
-
 def check_files(snapshot: Snapshot, mapper: Mapper, known: dict[str, SegmentUnit]) -> None:
-    """Look that every file of a version exists with its size; what is `known` was looked at before."""
+    """Look that every file of a version exists with its size, and read the metadata; `known` was looked at before."""
     root = mapper.root
+    if not known:
+        for name in GROUPS:
+            check_group(root / name / "zarr.json")
     for segment in snapshot.segments:
         if segment.uuid not in known:
-            segment.unit.check_sizes()
+            segment.unit.check_presence()
         for entry in segment.entry.deletes:
+            check_delete_metadata(mapper, entry)
             path = root / "deletes" / entry.uuid / "rows" / "c" / "0"
+            refuse_links(root, path.parent)
             try:
                 check_size(path, path.lstat(), delete_files(entry)[1]["rows/c/0"])
             except (FileNotFoundError, NotADirectoryError):
                 raise missing(path, entry.uuid, root) from None
     if snapshot.manifest.model is not None and not known:
-        open_model(mapper, snapshot.manifest.model)[1].check_sizes()
+        open_model(mapper, snapshot.manifest.model)[1].check_presence()
 
 
 @dataclass(frozen=True)

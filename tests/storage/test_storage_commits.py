@@ -19,7 +19,7 @@ from hashdb.errors import (
     UnknownIdError,
     VersionGoneError,
 )
-from hashdb.storage import Sizes, Store, segments
+from hashdb.storage import Sizes, Store, compaction, segments
 from hashdb.storage import transaction as transactions
 
 INT64_MAX = (1 << 63) - 1
@@ -462,6 +462,31 @@ def test_a_compaction_decides_again_when_another_compacted(tmp_path):
         assert not store.compact().committed
         assert store.snapshot.version == 3
     assert len(raw_content(path)) == 13
+
+
+def test_a_compaction_leaves_what_others_merge_all_the_while_and_comes_to_an_end(tmp_path, monkeypatch):
+    written = []
+    write = compaction.Merges._write
+    monkeypatch.setattr(
+        compaction.Merges, "_write", lambda self, work, inputs: written.append(len(inputs)) or write(self, work, inputs)
+    )
+    path = tmp_path / "i"
+    other = new_index(path, make_codes(100))
+    other.commit_delete([5])
+    for number in range(3):
+        put(other, make_codes(1, seed=number))
+
+    def merge_small_ones():
+        before = len(written)
+        for number in range(8):
+            put(other, make_codes(1, seed=number))
+        del written[before:]
+
+    with Store.open(path, files=Meanwhile(*[merge_small_ones] * 5)) as store:
+        assert store.compact().committed
+    # Once with the small segments, once without: the others took them away before the first could be committed.
+    assert written == [4, 1]
+    assert sorted(raw_content(path)) == [row for row in range(143) if row != 5]
 
 
 def test_an_add_survives_commits_and_a_prune_past_its_number(tmp_path):

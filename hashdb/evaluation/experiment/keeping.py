@@ -18,9 +18,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hashdb.errors import ArgumentError, InputFileError, StorageError
+from hashdb.errors import ArgumentError, InputFileError, StorageError, brief
 from hashdb.evaluation.experiment.units import Unit
 from hashdb.evaluation.saving import Arrays, load_arrays, save_arrays
+from hashdb.inputs.formats import one_line
 
 _FORMAT = 1
 
@@ -115,7 +116,10 @@ class Cells:
     def _compare(self, kept: dict[str, Any]) -> None:
         names = [name for name in {**kept, **self._facts} if kept.get(name) != self._facts.get(name)]
         if names:
-            changes = "; ".join(f"{name} was {kept.get(name)!r}, now {self._facts.get(name)!r}" for name in names[:3])
+            changes = "; ".join(
+                f"{brief(name)} was {brief(repr(kept.get(name)))}, now {brief(repr(self._facts.get(name)))}"
+                for name in names[:3]
+            )
             raise ArgumentError(
                 f"{self.folder} holds cells of another protocol ({changes}); choose another output folder, or remove "
                 "this one to begin again"
@@ -149,7 +153,7 @@ def _given(unit: Unit) -> dict[str, str]:
 def _read(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise _damaged(path, error) from error
     if not isinstance(found, dict):
         raise _damaged(path, ValueError("it is no JSON object"))
@@ -157,4 +161,4 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _damaged(path: Path, error: Exception) -> InputFileError:
-    return InputFileError(f"{path} cannot be read ({error}); remove it, and it is measured again")
+    return InputFileError(f"{path} cannot be read ({one_line(error)}); remove it, and it is measured again")

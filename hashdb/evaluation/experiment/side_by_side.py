@@ -8,13 +8,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hashdb.errors import ArgumentError, InputFileError
+from hashdb.errors import ArgumentError, InputFileError, brief
 from hashdb.evaluation.experiment.gathering import FORMAT, KEYS, key_of
 from hashdb.evaluation.experiment.significance import holm, paired_p
 from hashdb.evaluation.experiment.tables import scheme_of
+from hashdb.inputs.formats import one_line
 
 Results = Mapping[str, Any]
 Cell = Mapping[str, Any]
+_PLAIN = (str, int, float, type(None))
 
 _PAIRED = ("dataset", "n_rows", "split", "parts", "truth", "seed", "data")
 
@@ -39,12 +41,40 @@ def load_results(path: str | os.PathLike[str]) -> dict[str, Any]:
         found = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputFileError(f"{file}: there is no such file; `hashdb eval --output DIR` writes it") from error
-    except (OSError, ValueError) as error:
-        raise InputFileError(f"{file} cannot be read as results: {error}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputFileError(f"{file} cannot be read as results: {one_line(error)}") from error
     if not isinstance(found, dict) or found.get("format") != FORMAT or not {"protocol", "cells"} <= set(found):
         written = found.get("format") if isinstance(found, dict) else None
-        raise InputFileError(f"{file} has the format {written!r}, expected results of `hashdb eval`, format {FORMAT}")
+        raise InputFileError(
+            f"{file} has the format {brief(repr(written))}, expected results of `hashdb eval`, format {FORMAT}"
+        )
+    fault = _fault(found)
+    if fault is not None:
+        raise InputFileError(f"{file} cannot be read as results: {fault}")
     return found
+
+
+def _fault(found: Mapping[str, Any]) -> str | None:
+    """Say what is not as `hashdb eval` writes it, of what is compared."""
+    if not isinstance(found["protocol"], dict) or not isinstance(found["cells"], list):
+        return "protocol is no object, or cells are no list"
+    for number, cell in enumerate(found["cells"]):
+        if not isinstance(cell, dict) or not {*KEYS, "summary", "runs"} <= set(cell):
+            return f"cell {number} is no object with {', '.join(KEYS)}, summary, runs"
+        if not all(isinstance(cell[name], _PLAIN) for name in KEYS):
+            return f"cell {number} has a key that is no text or number"
+        summary, runs = cell["summary"], cell["runs"]
+        if not isinstance(summary, dict) or not isinstance(runs, list):
+            return f"cell {number} has no object as summary, or no list of runs"
+        if not all(isinstance(one, dict) and isinstance(one.get("mean"), int | float) for one in summary.values()):
+            return f"cell {number} has a summary without a mean"
+        for run in runs:
+            metrics = run.get("metrics") if isinstance(run, dict) else None
+            if not isinstance(metrics, dict) or not isinstance(run.get("run"), int):
+                return f"cell {number} has a run without number or metrics"
+            if not all(isinstance(metrics.get(name), int | float) for name in summary):
+                return f"cell {number} has a run that lacks a metric of the summary"
+    return None
 
 
 def compare(first: Results, second: Results, metrics: Sequence[str] = ("map",)) -> dict[str, Any]:

@@ -1,0 +1,320 @@
+"""Repairing an index: put back what is proven, make derived data anew, and give up the rest only when told to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from hashdb.errors import CorruptIndexError, FormatError, IndexNotFoundError, UnsupportedFormatError, VersionGoneError
+from hashdb.storage import folder, maintain
+from hashdb.storage.changes import Change, Workspace
+from hashdb.storage.commit import DISK, Files, translated
+from hashdb.storage.documents import MAX_DOCUMENT_BYTES, parse_document
+from hashdb.storage.folder import Attributes
+from hashdb.storage.losses import Loss, RepairReport, losses_of, lost_versions
+from hashdb.storage.manifest import Manifest, decode, list_versions, manifest_name
+from hashdb.storage.mapping import Mapper, read_file
+from hashdb.storage.mending import first_that_fits, mended_manifest, one_byte_off
+from hashdb.storage.reading import open_segment, read_document
+from hashdb.storage.restoring import Damage, Knowledge, Model, Restorer
+from hashdb.storage.salvage import Rewrites, Salvage
+from hashdb.storage.segments import SegmentPlan, Sizes
+from hashdb.storage.snapshot import Segment, Snapshot
+from hashdb.storage.sweeping import forget_versions
+from hashdb.storage.table_writing import TableWork
+from hashdb.storage.tables import KIND
+from hashdb.storage.transaction import Transaction
+
+Progress = Callable[[int, int], None]
+
+# Times that a repair begins again because the version it looked at was pruned.
+MAX_TRIES = 4
+
+
+def repair(
+    root: str | Path,
+    knowledge: Knowledge,
+    *,
+    drop: bool = False,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+    files: Files = DISK,
+    sizes: Sizes | None = None,
+) -> RepairReport:
+    """Repair the newest version of an index, and its manifests.
+
+    Parameters
+    ----------
+    root : str or Path
+        Folder of the index, which need not open.
+    knowledge : Knowledge
+        What the layers above know of it.
+    drop : bool
+        Give up what cannot be saved.
+    dry_run : bool
+        Write nothing, and say what would be done.
+    progress : callable, optional
+        Called with (files looked at, files in all).
+    files, sizes : Files, Sizes
+        Layer for file effects, and sizes: for tests.
+
+    Raises
+    ------
+    IndexNotFoundError
+        There is no index.
+    StorageError
+        The file system refuses. What was put back before stays.
+    """
+    root = Path(root)
+    if not list_versions(root):
+        folder.read_attributes(root)
+        raise IndexNotFoundError(f"no index at {root}")
+    with translated(f"repair {root}"):
+        for tries in range(MAX_TRIES):
+            try:
+                report = _Repair(root, knowledge, files, sizes or Sizes(), drop, dry_run, progress).run()
+                break
+            except VersionGoneError:
+                if tries == MAX_TRIES - 1:
+                    raise
+        if not dry_run:
+            report.problems = maintain.verify(root, deep=True).problems
+        return report
+
+
+class _Repair:
+    """One attempt at a repair."""
+
+    def __init__(
+        self, root: Path, knowledge: Knowledge, files: Files, sizes: Sizes, drop: bool, dry_run: bool,
+        progress: Progress | None,
+    ) -> None:  # fmt: skip
+        self.root, self.knowledge, self.files, self.sizes = root, knowledge, files, sizes
+        self.drop, self.dry_run, self.progress = drop, dry_run, progress
+        self.mapper = Mapper(root, use_mmap=False)
+        self.report = RepairReport(dry_run=dry_run)
+        self.restorer = Restorer(files, self.mapper, knowledge, dry_run, self._step)
+        self.report.restored = self.restorer.restored
+        self.sound: dict[int, Manifest] = {}
+        self.broken: dict[int, tuple[str, bytes]] = {}
+        self.damaged: dict[str, Damage] = {}
+        self._goes_back = False
+        self._n_files, self._n_done = 0, 0
+
+    def run(self) -> RepairReport:
+        self._manifests()
+        attributes = self._root_document()
+        if attributes is None or not self.sound:
+            if attributes is not None:
+                path = self.root / "manifests" / manifest_name(max(self.broken))
+                what = (
+                    f"{self.broken[max(self.broken)][0]}: no version can be read; codes and ids can, by any Zarr reader"
+                )
+                self._lose("index", path, what)
+            return self.report
+        newest = self.sound[max(self.sound)]
+        self.report.version = newest.version
+        self._n_files = _count_files(self.root, newest)
+        self.restorer.groups()
+        model = self._model(newest)
+        for entry in newest.segments:
+            damage = self.restorer.segment(entry, attributes, model)
+            if damage.loses or damage.tables:
+                self.damaged[entry.uuid] = damage
+        gone = self._versions_to_forget()
+        self.report.losses += lost_versions(self.root, self.broken, newest, gone, attributes.id_kind)
+        for damage in self.damaged.values():
+            self.report.losses += losses_of(self.mapper, damage, attributes.id_kind)
+        self.report.dropped = self.drop and bool(self.report.losses) and not self.dry_run and not self._hopeless
+        if not self._hopeless:
+            self._commit(attributes, newest, gone)
+        return self.report
+
+    # ---- documents of the index
+
+    def _manifests(self) -> None:
+        """Read every manifest, newest first: each names the checksum of the one before."""
+        for number in reversed(list_versions(self.root)):
+            path = self.root / "manifests" / manifest_name(number)
+            data = b""
+            try:
+                data = read_file(path, MAX_DOCUMENT_BYTES)
+                self.sound[number] = decode(data, path)
+            except FileNotFoundError:
+                continue
+            except CorruptIndexError as error:
+                after = self.sound.get(number + 1)
+                mended = mended_manifest(data, path, None if after is None else after.parent)
+                if mended is None:
+                    self.broken[number] = str(error), data
+                else:
+                    self.restorer.put(path, mended, "one byte was wrong; its checksum fits again")
+                    self.sound[number] = decode(mended, path)
+
+    def _root_document(self) -> Attributes | None:
+        """Read the root's metadata, or put them back; manifests of another index are set aside."""
+        path, data, problem = self.root / "zarr.json", b"", ""
+        attributes = None
+        try:
+            data = read_file(path, MAX_DOCUMENT_BYTES)
+            attributes = Attributes.parse(data, path)
+        except FileNotFoundError:
+            problem = f"{path} is missing"
+        except CorruptIndexError as error:
+            problem = str(error)
+        except UnsupportedFormatError:
+            if not folder.was_altered(self.root):
+                raise
+        if self.sound and (attributes is None or not any(_fits(one, attributes) for one in self.sound.values())):
+            newest = self.sound[max(self.sound)]
+            found, how = one_byte_off(data, newest.root), "one byte was wrong; its digest is the manifest's again"
+            if found is None:
+                found, how = (
+                    first_that_fits(self._roots(newest), newest.root),
+                    "made anew from the model and the manifest",
+                )
+            if found is not None:
+                self.restorer.put(path, found, how)
+                attributes = Attributes.parse(found, path)
+            else:
+                problem = problem or f"{path} is not the one that the manifests name"
+                attributes = None
+        if attributes is None:
+            self._lose("index", path, f"{problem or f'{path} is not that of an index'}: no version opens without it")
+            return None
+        for number, manifest in list(self.sound.items()):
+            if not _fits(manifest, attributes):
+                name = self.root / "manifests" / manifest_name(number)
+                self.broken[number] = f"{name} belongs to another index", b""
+                del self.sound[number]
+        return attributes
+
+    def _roots(self, manifest: Manifest) -> list[bytes]:
+        """Return the root documents that an index with this model may have."""
+        if manifest.model is None:
+            return []
+        uuid = manifest.model.uuid
+        path = self.root / "models" / uuid / "model.json"
+        try:
+            document = read_document(self.root, path, uuid, manifest.model.digest).get("document")
+        except (FormatError, VersionGoneError):
+            data = one_byte_off(_bytes_of(path), manifest.model.digest)
+            document = None if data is None else parse_document(data, path).get("document")
+        if not isinstance(document, dict):
+            return []
+        return [
+            Attributes(manifest.index, kind, n_bits, n_stored_bits, settings).zarr_json()
+            for n_bits, n_stored_bits, settings in self.knowledge.settings(document)
+            for kind in ("int64", "string")
+        ]
+
+    def _model(self, manifest: Manifest) -> Model | None:
+        if manifest.model is None:
+            return None
+        model, problems = self.restorer.model(manifest.model)
+        for path, problem in problems.items():
+            self._lose("index", path, f"{problem}: without its model an index does not open; its codes and ids are not "
+                       "touched, and any Zarr reader has them (docs/format.md)")  # fmt: skip
+        return model
+
+    def _versions_to_forget(self) -> list[int]:
+        """Return the versions up to the last that cannot be read or is missing: manifests go from the lowest up."""
+        numbers = list_versions(self.root)
+        missing = [number for number in range(numbers[0], numbers[-1]) if number not in set(numbers)]
+        for number in missing:
+            name = self.root / "manifests" / manifest_name(number)
+            self.broken.setdefault(number, (f"{name} is missing", b""))
+        last = max(self.broken, default=0)
+        return [number for number in numbers if number <= last]
+
+    # ---- the version without what is lost
+
+    def _commit(self, attributes: Attributes, newest: Manifest, gone: list[int]) -> None:
+        drop = self.drop and bool(self.report.losses)
+        whole = max(self.broken, default=0) < newest.version and all(one.unit for one in self.damaged.values())
+        if drop or whole:
+            self.report.renewed += [
+                (str(self.root / "segments" / uuid / KIND), damage.tables)
+                for uuid, damage in self.damaged.items()
+                if damage.tables and not damage.loses
+            ]
+        if self.dry_run:
+            return
+        if drop or self.report.renewed:
+            self._make_version(attributes, drop)
+        if drop and gone:
+            forget_versions(self.files, self.root, gone)
+
+    def _make_version(self, attributes: Attributes, drop: bool) -> None:
+        maker = self.knowledge.maker(attributes.settings)
+        plan = SegmentPlan(attributes.n_stored_bits, attributes.id_kind, self.sizes, maker=maker)
+        rewrites, renewals = Rewrites(plan), TableWork(self.files, maker)
+        salvage = Salvage(self.damaged, rewrites, renewals, drop)
+
+        def decide(work: Workspace, head: Snapshot) -> Change | None:
+            change = salvage.decide(work, head)
+            if change is None and self._goes_back:
+                return Change(head.manifest.segments, head.next_id, head.manifest.model, head.n_rows)
+            return change
+
+        transaction = Transaction(self.files, self.mapper, f"repair {self.root}", decide, kept=(rewrites, renewals))
+        snapshot, change = transaction.run(lambda: self._head(attributes))
+        self.report.version, self.report.committed = snapshot.version, change is not None
+
+    def _head(self, attributes: Attributes) -> Snapshot:
+        """Return the newest version that can be read, under the number of the newest that is there."""
+        numbers = list_versions(self.root)
+        for number in reversed(numbers):
+            path = self.root / "manifests" / manifest_name(number)
+            try:
+                manifest = decode(read_file(path, MAX_DOCUMENT_BYTES), path)
+            except (CorruptIndexError, FileNotFoundError):
+                continue
+            if _fits(manifest, attributes):
+                break
+        else:
+            raise VersionGoneError(f"{self.root} has no version that can be read any more")
+        segments = []
+        for entry in manifest.segments:
+            damage = self.damaged.get(entry.uuid)
+            if damage is not None and damage.unit is None:
+                continue
+            unit = open_segment(self.mapper, entry, attributes.id_kind, attributes.n_stored_bits)
+            segments.append(Segment(unit, entry, attributes.id_kind))
+        self._goes_back = number < numbers[-1]
+        manifest = replace(manifest, version=numbers[-1])
+        return Snapshot(manifest, tuple(segments), attributes.id_kind, attributes.n_stored_bits)
+
+    # ---- small things
+
+    @property
+    def _hopeless(self) -> bool:
+        return any(loss.what == "index" for loss in self.report.losses)
+
+    def _lose(self, what: str, path: Path, message: str) -> None:
+        self.report.losses.append(Loss(what, str(path), message))
+
+    def _step(self) -> None:
+        self._n_done += 1
+        if self.progress is not None:
+            self.progress(min(self._n_done, self._n_files), self._n_files)
+
+
+def _fits(manifest: Manifest, attributes: Attributes) -> bool:
+    return manifest.index == attributes.uuid and manifest.root == attributes.digest
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return read_file(path, MAX_DOCUMENT_BYTES)
+    except (FileNotFoundError, CorruptIndexError):
+        return b""
+
+
+def _count_files(root: Path, manifest: Manifest) -> int:
+    """Count the files of a version as they are there."""
+    places = [root / "segments" / entry.uuid for entry in manifest.segments]
+    places += [root / "deletes" / lists.uuid for entry in manifest.segments for lists in entry.deletes]
+    places += [] if manifest.model is None else [root / "models" / manifest.model.uuid]
+    return max(1, len(folder.GROUPS) + sum(sum(file.is_file() for file in place.rglob("*")) for place in places))

@@ -1,0 +1,162 @@
+"""The process that fuzzes: ``python child.py TARGET … --executions N``; prints a line of JSON for each target.
+
+atheris, where it is installed and asked for, keeps what reaches new code; otherwise inputs are harmed blindly, which is
+faster by the input and finds less. An input that breaks a promise is written to the folder ``--faults``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import hashlib
+import json
+import os
+import random
+import resource
+import sys
+import tempfile
+import time
+import traceback
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # others reserve memory in advance
+
+_INSTRUMENTED = ["hashdb.inputs", "hashdb.storage", "hashdb.model", "hashdb.datasets", "hashdb.evaluation"]
+_ADDRESSES = 3 << 30  # bytes beyond what the process has at its start: a claimed petabyte is refused at once
+
+
+def main() -> None:
+    """Fuzz."""
+    options = _options()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    faulthandler.enable()
+    if options.engine == "atheris":
+        import atheris
+
+        # Kernels are compiled from their byte code, which must stay as it is.
+        with atheris.instrument_imports(include=_INSTRUMENTED):
+            runner = _Runner(options, options.targets[0])
+        runner.with_atheris(atheris)
+    else:
+        for name in options.targets:
+            _Runner(options, name).blindly()
+
+
+class _Runner:
+    """Runs inputs and counts them."""
+
+    def __init__(self, options: argparse.Namespace, name: str) -> None:
+        from guarantees.fuzzing.targets import targets
+
+        self.options = options
+        self.target = targets()[name]
+        self.seeds = self.target.seeds()
+        self.done = 0
+        self.faults: set[str] = set()
+        fast = Path("/dev/shm")  # memory, where the system has it
+        self.folder = tempfile.TemporaryDirectory(dir=fast if os.access(fast, os.W_OK) else None)
+        self.path = Path(self.folder.name) / f"input.{self.target.name}"
+        tracemalloc.stop()
+        most = resource.getrlimit(resource.RLIMIT_AS)[1]
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        for raw in self.seeds:  # whatever is imported on first use
+            self.target.try_input(raw, self.path)
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + _ADDRESSES, most))
+        if self.target.is_ours:
+            tracemalloc.start()
+
+    def one(self, raw: bytes) -> None:
+        """Run one input; a broken promise is told and kept, and the fuzzing goes on."""
+        self.done += 1
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        self.options.last.write_bytes(raw)  # should the process end
+        try:
+            self.target.try_input(raw, self.path)
+            # What C libraries take is not traced.
+            if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before > (self.target.floor >> 10) + (64 << 10):
+                raise MemoryError(f"the process has grown from {before:,} KiB")
+        except Exception as error:
+            self._keep(raw, error)
+
+    def _keep(self, raw: bytes, error: Exception) -> None:
+        frames = traceback.extract_tb(error.__traceback__)
+        place = next((f"{f.filename}:{f.lineno}" for f in reversed(frames) if "hashdb/" in f.filename), "")
+        kind = f"{type(error).__name__} {place} {str(error)[:30]}"
+        if kind in self.faults:
+            return
+        self.faults.add(kind)
+        name = f"{self.target.name}-{hashlib.sha256(raw).hexdigest()[:8]}"
+        (self.options.faults / name).write_bytes(raw)
+        print(f"{name}: {''.join(traceback.format_exception(error))}"[-3000:], file=sys.stderr, flush=True)
+
+    def blindly(self) -> None:
+        """Harm the seeds, and what was read without complaint, at random."""
+        rng = random.Random(self.options.seed)
+        ends = time.monotonic() + self.options.seconds
+        while self.done < self.options.executions and time.monotonic() < ends:
+            self.one(self.target.harm(rng.choice(self.seeds), rng, self.seeds))
+        self.report()
+
+    def with_atheris(self, atheris: Any) -> None:
+        """Let coverage guide, with our mutators beside libFuzzer's own."""
+        corpus = self.options.corpus
+        corpus.mkdir(parents=True, exist_ok=True)
+        for raw in self.seeds:
+            (corpus / hashlib.sha1(raw).hexdigest()).write_bytes(raw)
+        newest = [time.monotonic(), len(list(corpus.iterdir()))]
+
+        def harm(raw: bytes, max_size: int, seed: int) -> bytes:
+            rng = random.Random(seed)
+            return (
+                self.target.harm(raw, rng, self.seeds)[:max_size]
+                if rng.random() < 0.7
+                else atheris.Mutate(raw, max_size)
+            )
+
+        def run(raw: bytes) -> None:
+            self.one(raw)
+            if self.done % 1000 == 0:
+                n_kept = len(list(corpus.iterdir()))
+                if n_kept != newest[1]:
+                    newest[:] = time.monotonic(), n_kept
+            if self.done >= self.options.executions or time.monotonic() - newest[0] > self.options.seconds:
+                self.report()
+                sys.stdout.flush()
+                os._exit(0)  # libFuzzer's own ways of ending call it a crash
+
+        arguments = [
+            sys.argv[0],
+            str(corpus),
+            "-max_len=65536",
+            "-rss_limit_mb=0",
+            "-timeout=60",
+            f"-seed={self.options.seed + 1}",
+            "-verbosity=0",
+        ]
+        atheris.Setup(arguments, run, custom_mutator=harm)
+        atheris.Fuzz()
+
+    def report(self) -> None:
+        """Print what was done."""
+        print(json.dumps({"target": self.target.name, "executions": self.done, "faults": len(self.faults)}), flush=True)
+        self.folder.cleanup()
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("targets", nargs="+", help="atheris takes one")
+    parser.add_argument("--executions", type=int, default=1000)
+    parser.add_argument("--seconds", type=float, default=600, help="in all; with atheris, without new coverage")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--engine", choices=("blind", "atheris"), default="blind")
+    parser.add_argument("--corpus", type=Path, default=Path("corpus"))
+    parser.add_argument("--faults", type=Path, default=Path())
+    parser.add_argument("--last", type=Path, default=Path("last-input"), help="file that keeps the input being read")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

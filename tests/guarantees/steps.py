@@ -1,0 +1,166 @@
+"""What the proofs do to an index, as data: carried out by hashdb, and followed by a plain dict.
+
+A step is a dict that JSON can carry to another process. :func:`perform` does it through the public API;
+:class:`Oracle` keeps what every version must then hold.
+"""
+
+from contextlib import contextmanager
+from functools import partial
+from unittest import mock
+
+import numpy as np
+
+import hashdb
+from hashdb.storage.segments import Sizes
+
+DIM, BITS = 16, 14
+STORED = "float16"
+
+
+@contextmanager
+def small_sizes():
+    """Make hashdb do for some dozens of rows what it does for millions.
+
+    Bucket tables (two of 7 bits) from 64 rows on, chunks of 1,024 bytes, ids put in order through a scratch file.
+    """
+    sizes = partial(Sizes, chunk_bytes=1024, bucket_bytes=1024, merge_rows=32)
+    with (
+        mock.patch("hashdb.search.layouts.MIN_ROWS", 64),
+        mock.patch("hashdb.search.layouts.MAX_SUBSTRINGS", 2),
+        mock.patch("hashdb.storage.store.Sizes", sizes),
+        mock.patch.dict("os.environ", HASHDB_NUM_THREADS="1"),  # effects then come in one order
+    ):
+        yield
+
+
+def vectors_of(step):
+    """The rows of a step, float32 (n, DIM), by its seed."""
+    return np.random.default_rng(step["seed"]).standard_normal((step["n"], DIM)).astype(np.float32)
+
+
+def perform(path, step):
+    """Do a step to the index at a path, opened for it alone."""
+    if step["do"] == "build":
+        hashdb.build(
+            path,
+            vectors_of(step),
+            "itq",
+            BITS,
+            ids=step.get("ids"),
+            store_vectors=STORED,
+            table_budget=step.get("table_budget"),
+        ).close()
+        return
+    with hashdb.open(path) as index:
+        perform_on(index, step)
+
+
+def perform_on(index, step):
+    """Do a step to an open index; the ids it gave to new rows, else None."""
+    match step["do"]:
+        case "add":
+            options = {"upsert": step.get("upsert", False), "auto_compact": step.get("merge", True)}
+            return index.add(vectors_of(step), step.get("ids"), **options).tolist()
+        case "delete":
+            index.delete(step["ids"])
+        case "compact":
+            index.compact(prune=step.get("prune", False), table_budget=step.get("table_budget"))
+    return None
+
+
+class Oracle:
+    """What an index must hold: version -> {id: (bytes of the code, bytes of the stored vector)}.
+
+    Codes are those of a model that is fitted apart from the index.
+    """
+
+    def __init__(self, versions=None, model=None, next_id=0):
+        self.versions = versions or {}
+        self.model = model
+        self.next_id = next_id
+
+    @property
+    def newest(self):
+        """Number of the newest version; 0 before the build."""
+        return max(self.versions, default=0)
+
+    @property
+    def rows(self):
+        """Rows of the newest version."""
+        return self.versions.get(self.newest, {})
+
+    def after(self, step):
+        """The oracle once a step is committed as one version more."""
+        result = Oracle(dict(self.versions), self.model, self.next_id)
+        rows = dict(self.rows)
+        if step["do"] == "build":
+            result.model = hashdb.fit(vectors_of(step), "itq", BITS)
+        if step["do"] in ("build", "add"):
+            vectors = vectors_of(step)
+            ids = step.get("ids")
+            ids = list(range(self.next_id, self.next_id + step["n"])) if ids is None else ids
+            if isinstance(ids[0], int):
+                result.next_id = max(self.next_id, max(ids) + 1)
+            codes, kept = result.model.encode(vectors), vectors.astype(STORED)
+            rows.update(
+                (id_, (code.tobytes(), vector.tobytes())) for id_, code, vector in zip(ids, codes, kept, strict=True)
+            )
+        if step["do"] == "delete":
+            rows = {id_: row for id_, row in rows.items() if id_ not in set(step["ids"])}
+        if step.get("prune"):
+            result.versions = {}
+        result.versions[self.newest + 1] = rows
+        return result
+
+
+def build_all(path, steps):
+    """Do several steps; the oracle that followed them."""
+    oracle = Oracle()
+    for step in steps:
+        perform(path, step)
+        oracle = oracle.after(step)
+    return oracle
+
+
+# ---- where the proofs start from, and what they do there
+
+_WORDS = ["ürsprung", "b", "a", "zebra", "pêche", "lamp", "日本", "Z"]
+_NAMES = [f"{_WORDS[i * 5 % 8]}-{i * 37 % 101}" for i in range(80)]
+
+STARTS = {
+    "nothing": [],
+    # A segment with tables and seven small ones, so that one more row makes eight that are merged; deleted rows.
+    "integers": [
+        {"do": "build", "n": 70, "seed": 1},
+        *({"do": "add", "n": n, "seed": 10 + n} for n in (1, 2, 3, 1, 2)),
+        {"do": "add", "n": 3, "seed": 20, "ids": [900, 500, 700], "merge": False},
+        {"do": "add", "n": 2, "seed": 21, "merge": False},
+        {"do": "delete", "ids": [3, 500, 71]},
+    ],
+    "strings": [
+        {"do": "build", "n": 66, "seed": 2, "ids": _NAMES[:66]},
+        {"do": "add", "n": 4, "seed": 22, "ids": _NAMES[66:70]},
+        {"do": "delete", "ids": [_NAMES[5], _NAMES[67]]},
+    ],
+    "without tables": [{"do": "build", "n": 70, "seed": 3, "table_budget": 0}],
+}
+
+# (where it starts, what is done)
+OPERATIONS = {
+    "build": ("nothing", {"do": "build", "n": 66, "seed": 4}),
+    "build with string ids": ("nothing", {"do": "build", "n": 66, "seed": 4, "ids": _NAMES[:66]}),
+    "add": ("integers", {"do": "add", "n": 3, "seed": 5, "merge": False}),
+    "add that merges": ("integers", {"do": "add", "n": 2, "seed": 6}),
+    "add of many": ("integers", {"do": "add", "n": 65, "seed": 7, "ids": [*range(2065, 2000, -1)]}),
+    "upsert": ("integers", {"do": "add", "n": 4, "seed": 8, "ids": [900, 1, 5000, 70], "upsert": True}),
+    "delete": ("integers", {"do": "delete", "ids": [0, 72, 900]}),
+    "delete of a whole segment": ("integers", {"do": "delete", "ids": [70]}),
+    "compact": ("integers", {"do": "compact"}),
+    "prune": ("integers", {"do": "compact", "prune": True}),
+    "dropping of tables": ("integers", {"do": "compact", "table_budget": 0}),
+    "string add": ("strings", {"do": "add", "n": 3, "seed": 5, "ids": ["c", "aa", "日"]}),
+    "string upsert": ("strings", {"do": "add", "n": 3, "seed": 6, "ids": [_NAMES[9], "new", "b-0"], "upsert": True}),
+    "string delete": ("strings", {"do": "delete", "ids": _NAMES[10:13]}),
+    "string prune": ("strings", {"do": "compact", "prune": True}),
+    "building of tables": ("without tables", {"do": "compact", "table_budget": 96}),
+}

@@ -1,0 +1,446 @@
+"""No file that is read as vectors, ids or labels runs code, takes memory on its word alone, or ends the process."""
+
+from __future__ import annotations
+
+import gzip
+import importlib.util
+import io
+import json
+import os
+import pickle
+import shutil
+import tracemalloc
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from guarantees.fuzzing import seeds
+from guarantees.fuzzing.oracle import MIB, check_message, judge
+from guarantees.fuzzing.targets import read_all, targets
+from guarantees.scripts import run_script
+from hashdb.errors import HashDBError, InputFileError
+from hashdb.evaluation import Split
+from hashdb.evaluation.saving import load_arrays
+from hashdb.inputs import limits, open_vectors, read_ids, read_labels
+
+FOUND = Path(__file__).parent / "fuzzing" / "found"
+TARGETS = targets()
+OURS = [name for name, target in TARGETS.items() if target.is_ours]
+OTHERS = [name for name, target in TARGETS.items() if not target.is_ours]
+HAS_ATHERIS = importlib.util.find_spec("atheris") is not None
+
+
+def fuzz(names: list[str], tmp_path: Path, *options: object, timeout: float) -> dict[str, int]:
+    """Fuzz some targets in a process of their own; give how many inputs each read."""
+    places = ("--faults", tmp_path, "--last", tmp_path / "last", "--corpus", tmp_path / "corpus")
+    printed = run_script("fuzzing/child.py", *names, *places, *options, timeout=timeout)
+    done = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
+    kept = sorted(path.name for path in tmp_path.iterdir() if path.name.partition("-")[0] in TARGETS)
+    assert {one["target"] for one in done} == set(names)
+    assert not sum(one["faults"] for one in done), f"inputs that broke a promise are in {tmp_path}: {kept}"
+    return {one["target"]: one["executions"] for one in done}
+
+
+def read_vectors(spec: str) -> None:
+    read_all(spec, None)
+
+
+def read_items(spec: str) -> None:
+    read_all(spec, None, items=True)
+
+
+# ---- fuzzing
+
+
+@pytest.mark.parametrize(("names", "n"), [(OURS, 30), (OTHERS, 30)], ids=["ours", "others"])
+def test_harmed_files_give_rows_or_one_short_line(names, n, tmp_path, record_property):
+    done = fuzz(names, tmp_path, "--executions", n, timeout=280)
+    assert min(done.values()) == n
+    record_property("executions of parsers", sum(done.values()))
+
+
+# With atheris, inputs that reach new code are kept and harmed further; without it, as many are harmed blindly.
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("name", OURS)
+def test_200_000_harmed_files_of_our_own_parsers(name, tmp_path, record_property):
+    engine = "atheris" if HAS_ATHERIS else "blind"
+    limit = 600 if HAS_ATHERIS else 7000  # seconds: without new coverage, or in all
+    options = ("--executions", 200_000, "--engine", engine, "--seconds", limit)
+    n = fuzz([name], tmp_path, *options, timeout=7100)[name]
+    record_property("executions of parsers", n)
+    record_property(f"executions of parsers, {'guided' if HAS_ATHERIS else 'blind'}", n)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("name", OTHERS)
+def test_harmed_files_of_parsers_of_others_behind_our_checks(name, tmp_path, record_property):
+    n = fuzz([name], tmp_path, "--executions", 20_000, "--seconds", 1500, timeout=3500)[name]
+    record_property("executions of parsers", n)
+
+
+def test_what_was_found_stays_mended(tmp_path, record_property):
+    found = sorted(FOUND.iterdir())
+    assert len(found) > 20
+    for path in found:
+        target = TARGETS[path.name.rpartition("-")[0]]
+        tracemalloc.start()
+        try:
+            target.try_input(path.read_bytes(), tmp_path / f"input.{target.name}")
+        finally:
+            tracemalloc.stop()
+    record_property("executions of parsers", len(found))
+
+
+def test_every_sound_seed_is_read(tmp_path):
+    """The fuzzing begins with files that are right, so that it gets behind the first check."""
+    for name, suffix in (("npy", "npy"), ("fvecs", "fvecs"), ("jsonl", "jsonl"), ("mat", "mat"), ("h5", "h5")):
+        path = tmp_path / f"a.{suffix}"
+        path.write_bytes(TARGETS[name].seeds()[0])
+        with open_vectors(f"{path}::x" if name == "h5" else path) as source:
+            assert source.n_rows == len(seeds.ROWS)
+    TARGETS["zarr"].write(TARGETS["zarr"].seeds()[0], tmp_path / "a.zarr")
+    with open_vectors(tmp_path / "a.zarr") as source:
+        assert np.array_equal(next(source.batches(99)), seeds.ROWS)
+
+
+# ---- code
+
+
+class Planted:
+    """Leaves a mark when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.mark),)
+
+
+def plant_npy(path: Path, bomb: Planted) -> None:
+    np.save(path, np.array([bomb, "x"], dtype=object), allow_pickle=True)
+
+
+def plant_npz(path: Path, bomb: Planted) -> None:
+    np.savez(path, x=np.array([bomb], dtype=object), seed=np.array([bomb], dtype=object), ids=np.arange(3))
+
+
+def plant_structured(path: Path, bomb: Planted) -> None:
+    np.save(path, np.array([(1, bomb)], dtype=[("a", "i4"), ("b", object)]), allow_pickle=True)
+
+
+def plant_zarr(path: Path, bomb: Planted, **changes: object) -> None:
+    document = {
+        "zarr_format": 2,
+        "shape": [1],
+        "chunks": [1],
+        "dtype": "<f4",
+        "fill_value": 0,
+        "order": "C",
+        "compressor": None,
+        "filters": None,
+        **changes,
+    }
+    path.mkdir()
+    (path / ".zarray").write_text(json.dumps(document))
+    (path / "0").write_bytes(pickle.dumps(bomb))
+
+
+def plant_zarr_compressor(path: Path, bomb: Planted) -> None:
+    plant_zarr(path, bomb, compressor={"id": "pickle"})
+
+
+def plant_zarr_filter(path: Path, bomb: Planted) -> None:
+    plant_zarr(path, bomb, filters=[{"id": "pickle"}])
+
+
+def plant_zarr_objects(path: Path, bomb: Planted) -> None:
+    plant_zarr(path, bomb, dtype="|O", filters=[{"id": "pickle", "protocol": 5}])
+
+
+def plant_zarr_json(path: Path, bomb: Planted) -> None:
+    path.mkdir()
+    kind = {"chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [1]}}, "data_type": "float32"}
+    keys = {"chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}}, "fill_value": 0}
+    document = {"zarr_format": 3, "node_type": "array", "shape": [1], "attributes": {}, **kind, **keys}
+    document["codecs"] = [{"name": "bytes"}, {"name": "numcodecs.pickle", "configuration": {}}]
+    (path / "zarr.json").write_text(json.dumps(document))
+    (path / "c").mkdir()
+    (path / "c" / "0").write_bytes(pickle.dumps(bomb))
+
+
+def plant_parquet(path: Path, bomb: Planted) -> None:
+    # Old versions of pyarrow unpickled a type of this name when they opened a file.
+    pa = pytest.importorskip("pyarrow", reason="Parquet needs the extra hashdb[formats]")
+    import pyarrow.parquet as pq
+
+    meta = {b"ARROW:extension:name": b"arrow.py_extension_type", b"ARROW:extension:metadata": pickle.dumps(bomb)}
+    field = pa.field("x", pa.int64(), metadata=meta)
+    pq.write_table(pa.table([pa.array([1])], schema=pa.schema([field])), path)
+
+
+def plant_h5(path: Path, bomb: Planted) -> None:
+    h5py = pytest.importorskip("h5py", reason="HDF5 needs the extra hashdb[formats]")
+    with h5py.File(path, "w") as file:
+        file["x"] = np.void(pickle.dumps(bomb))
+        file["y"] = np.frombuffer(pickle.dumps(bomb), np.uint8)[None]
+        file.attrs["pickle"] = np.void(pickle.dumps(bomb))
+
+
+def plant_bare(path: Path, bomb: Planted) -> None:
+    path.write_bytes(pickle.dumps(bomb))
+
+
+PLANTS: dict[str, tuple[str, Callable[[Path, Planted], None]]] = {
+    "npy": ("a.npy", plant_npy),
+    "npz": ("a.npz", plant_npz),
+    "structured": ("a.npy", plant_structured),
+    "zarr-compressor": ("a.zarr", plant_zarr_compressor),
+    "zarr-filter": ("a.zarr", plant_zarr_filter),
+    "zarr-objects": ("a.zarr", plant_zarr_objects),
+    "zarr-3": ("a.zarr", plant_zarr_json),
+    "parquet": ("a.parquet", plant_parquet),
+    "h5": ("a.h5", plant_h5),
+    "pkl": ("a.pkl", plant_bare),
+    "pt": ("a.pt", plant_bare),
+    "as-npy": ("b.npy", plant_bare),
+    "as-mat": ("b.mat", plant_bare),
+    "as-text": ("b.txt", plant_bare),
+}
+
+
+@pytest.mark.parametrize("name", PLANTS)
+def test_no_pickle_is_ever_loaded(name, tmp_path):
+    mark = tmp_path / "mark"
+    file, plant = PLANTS[name]
+    path = tmp_path / file
+    plant(path, Planted(mark))
+    for inner in ("", "::x", "::seed", "::y"):
+        for read in (
+            read_vectors,
+            lambda spec: read_all(spec, None, items=True),
+            read_ids,
+            read_labels,
+        ):
+            try:
+                read(f"{path}{inner}")
+            except HashDBError as error:
+                check_message(str(error), (str(path),))
+            assert not mark.exists()
+    for load in (Split.load, load_arrays):
+        with pytest.raises((HashDBError, ValueError, OSError)):
+            load(path)
+        assert not mark.exists()
+
+
+def test_a_planted_pickle_would_leave_its_mark(tmp_path):
+    plant_npy(tmp_path / "a.npy", Planted(tmp_path / "mark"))
+    np.load(tmp_path / "a.npy", allow_pickle=True)
+    assert (tmp_path / "mark").exists()
+
+
+# ---- claims and growth
+
+
+def h5_of(**options: object) -> bytes:
+    """An HDF5 file whose dataset claims a terabyte, of which nothing is there."""
+    h5py = pytest.importorskip("h5py", reason="HDF5 needs the extra hashdb[formats]")
+    out = io.BytesIO()
+    with h5py.File(out, "w") as file:
+        file.create_dataset("x", dtype="f4", **options)
+    return out.getvalue()
+
+
+def head_of(shape: str, descr: str = "<f4") -> bytes:
+    text = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(64)
+
+
+def mat_of(shape: tuple[int, int], kind: int) -> bytes:
+    """A matrix of version 5 that claims a shape and holds eight bytes."""
+    flags = b"\6\0\0\0\x08\0\0\0" + bytes([kind, 0, 0, 0]) + bytes(4)
+    dims = b"\5\0\0\0\x08\0\0\0" + b"".join(length.to_bytes(4, "little") for length in shape)
+    body = flags + dims + b"\1\0\1\0x\0\0\0" + b"\x09\0\0\0\x08\0\0\0" + bytes(8)
+    element = b"\x0e\0\0\0" + len(body).to_bytes(4, "little") + body
+    return b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\1IM" + element
+
+
+CLAIMS: dict[str, tuple[str, Callable[[], bytes]]] = {
+    "npy rows": ("a.npy", lambda: head_of("(1000000000000, 4)")),
+    "npy columns": ("a.npy", lambda: head_of("(4, 1000000000000)")),
+    "npy of nothing": ("a.npy", lambda: head_of("(1000000000000,)", "|S0")),
+    "npy strings": ("a.npy", lambda: head_of("(4,)", "<U2000000000")),
+    "npy labels": ("a.npy", lambda: head_of("(1000000000000,)", "<i8")),
+    "fvecs": ("a.fvecs", lambda: b"\xff\xff\xff\x7f" + bytes(60)),
+    "fbin": ("a.fbin", lambda: b"\xff\xff\xff\xff\xff\xff\xff\xff" + bytes(60)),
+    "fbin of no rows": ("a.fbin", lambda: b"\0\0\0\0\xff\xff\xff\xff"),
+    "idx": ("a.idx", lambda: b"\0\0\x08\3" + b"\x7f\xff\xff\xff" * 3),
+    "mat": ("a.mat", lambda: mat_of((1 << 30, 1 << 30), 6)),
+    "mat of text": ("a.mat", lambda: mat_of((1, (1 << 31) - 1), 4)),
+    "mat of cells": ("a.mat", lambda: mat_of((1 << 15, 1 << 15), 1)),
+    "mat 4": ("a.mat", lambda: bytes(4) + b"\xff\xff\xff\x7f\xff\xff\xff\x7f" + bytes(4) + b"\2\0\0\0x\0"),
+    "h5 chunks": ("a.h5", lambda: h5_of(shape=(1 << 30, 256), chunks=(1 << 20, 256), compression="gzip")),
+    "h5 plain": ("a.h5", lambda: h5_of(shape=(1 << 30, 256))),
+    "h5 labels": ("a.h5", lambda: h5_of(shape=(1 << 38,))),
+}
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_memory_for_a_claimed_shape_is_not_taken_before_the_file_backs_it(name, tmp_path):
+    file, make = CLAIMS[name]
+    path = tmp_path / file
+    path.write_bytes(make())
+    tracemalloc.start()
+    try:
+        for read in (read_vectors, read_ids, read_labels):
+            said = judge(lambda read=read: read(str(path)), n_bytes=0, floor=MIB, paths=(str(path),))
+            assert said is not None or name == "fbin of no rows"
+    finally:
+        tracemalloc.stop()
+
+
+def zipped(raw: bytes, packing: int = zipfile.ZIP_DEFLATED) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", packing) as archive:
+        archive.writestr("x.npy", raw)
+    return out.getvalue()
+
+
+def packed_mat(array: np.ndarray) -> bytes:
+    from scipy.io import savemat
+
+    out = io.BytesIO()
+    savemat(out, {"x": array}, do_compression=True)
+    return out.getvalue()
+
+
+def packed_h5(array: np.ndarray) -> bytes:
+    h5py = pytest.importorskip("h5py", reason="HDF5 needs the extra hashdb[formats]")
+    out = io.BytesIO()
+    with h5py.File(out, "w") as file:
+        file.create_dataset("x", data=array, chunks=(len(array) // 4, array.shape[1]), compression="gzip")
+    return out.getvalue()
+
+
+def packed_parquet(array: np.ndarray) -> bytes:
+    pa = pytest.importorskip("pyarrow", reason="Parquet needs the extra hashdb[formats]")
+    import pyarrow.parquet as pq
+
+    out = io.BytesIO()
+    column = pa.FixedSizeListArray.from_arrays(pa.array(array.ravel()), array.shape[1])
+    pq.write_table(pa.table({"x": column}), out)
+    return out.getvalue()
+
+
+ZEROS = np.zeros((1 << 19, 4), np.float32)
+BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
+    "gzip": ("a.npy.gz", lambda: gzip.compress(seeds.npy(ZEROS))),
+    "npz": ("a.npz", lambda: zipped(seeds.npy(ZEROS))),
+    "mat": ("a.mat", lambda: packed_mat(ZEROS)),
+    "h5": ("a.h5", lambda: packed_h5(ZEROS)),
+    "parquet": ("a.parquet", lambda: packed_parquet(ZEROS)),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_what_grows_beyond_a_hundred_times_its_size_is_refused(name, tmp_path, monkeypatch):
+    file, make = BOMBS[name]
+    path = tmp_path / file
+    path.write_bytes(make())
+    assert path.stat().st_size * limits.MAX_GROWTH < ZEROS.nbytes
+    read_all(str(path), None)  # small enough for any machine
+    monkeypatch.setattr(limits, "ALWAYS_ALLOWED", MIB)
+    for read in (read_vectors, read_labels):
+        tracemalloc.start()
+        try:
+            said = judge(lambda read=read: read(str(path)), n_bytes=0, floor=6 * MIB, paths=(str(path),))
+        finally:
+            tracemalloc.stop()
+        assert said is not None
+        assert "100 times" in said or "that fits" in said or "column of values" in said
+
+
+def test_npz_members_that_numpy_does_not_write_are_not_unpacked(tmp_path):
+    for packing in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        path = tmp_path / f"{packing}.npz"
+        path.write_bytes(zipped(seeds.npy(seeds.ROWS), packing))
+        for read in (open_vectors, read_labels, Split.load):
+            with pytest.raises(InputFileError, match="packed by method"):
+                read(path)
+
+
+def test_zarr_chunks_that_would_grow_are_refused(tmp_path, monkeypatch):
+    import zarr
+
+    ones = ZEROS + 1  # of zeros nothing is written
+    zarr.create_array(tmp_path / "a.zarr", shape=ones.shape, dtype="float32", chunks=ones.shape)[:] = ones
+    array = zarr.create_array(tmp_path / "b.zarr", shape=(7, 4), dtype="float32", chunks=(7, 4))
+    array[:] = seeds.ROWS
+    shutil.copy(tmp_path / "a.zarr/c/0/0", tmp_path / "b.zarr/c/0/0")  # small metadata, a chunk that grows
+    monkeypatch.setattr(limits, "ALWAYS_ALLOWED", MIB)
+    for name in ("a", "b"):
+        with pytest.raises(InputFileError, match="100 times"):
+            read_all(str(tmp_path / f"{name}.zarr"), None)
+
+
+# ---- other files
+
+
+def test_hdf5_datasets_that_lie_in_other_files_are_not_read(tmp_path):
+    h5py = pytest.importorskip("h5py", reason="HDF5 needs the extra hashdb[formats]")
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"secret! " * 8)
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["x"] = np.ones((4, 4), np.uint8)
+    with h5py.File(tmp_path / "external.h5", "w") as file:
+        file.create_dataset("x", (4, 4), "u1", external=[(str(secret), 0, 16)])
+    with h5py.File(tmp_path / "virtual.h5", "w") as file:
+        layout = h5py.VirtualLayout((4, 4), "u1")
+        layout[:] = h5py.VirtualSource(str(tmp_path / "other.h5"), "x", (4, 4))
+        file.create_virtual_dataset("x", layout)
+    with h5py.File(tmp_path / "linked.h5", "w") as file:
+        file["x"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "x")
+    for name in ("external", "virtual", "linked"):
+        for read in (read_vectors, read_labels):
+            with pytest.raises(InputFileError, match=r"other files|holds no|has no"):
+                read(f"{tmp_path / name}.h5::x")
+
+
+def test_links_in_a_zarr_store_do_not_lead_in_circles(tmp_path):
+    import zarr
+
+    group = zarr.create_group(tmp_path / "a.zarr")
+    group.create_array("x", shape=(7, 4), dtype="float32")[:] = seeds.ROWS
+    for name in "bcde":
+        (tmp_path / "a.zarr" / name).symlink_to(tmp_path / "a.zarr")
+    with open_vectors(tmp_path / "a.zarr") as source:
+        assert np.array_equal(next(source.batches(99)), seeds.ROWS)
+
+
+def test_archives_cannot_write_outside_of_the_data_set(tmp_path):
+    import tarfile
+
+    from hashdb.datasets.description import DatasetInfo, Download
+    from hashdb.datasets.fetching import FetchError, _unpack
+
+    archive = tmp_path / "a.tar"
+    with tarfile.open(archive, "w") as tape:
+        for name in ("../../x.bin", "/x.bin", "a/x.bin"):
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+            tape.addfile(link)
+    info = DatasetInfo("toy", "toy", "", "", "toy", ())
+    place = tmp_path / "deep" / "place"
+    place.mkdir(parents=True)
+    with pytest.raises(FetchError, match="holds no"):
+        _unpack(info, Download("file:///a.tar", ("x.bin",)), archive, place)
+    with tarfile.open(archive, "w") as tape:
+        entry = tarfile.TarInfo("../../x.bin")
+        entry.size = 3
+        tape.addfile(entry, io.BytesIO(b"abc"))
+    assert _unpack(info, Download("file:///a.tar", ("x.bin",)), archive, place) == [place / "x.bin"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tar", "deep"]
