@@ -15,8 +15,8 @@ HEAD = """# Command line
 
 Long work shows a progress bar on stderr when that is a terminal. Errors are one line on stderr: what was wrong with
 which value, what was expected, what to do; exit 1. Wrong usage exits 2, ctrl-C 130, SIGTERM 143: each removes what the
-command began, and what was committed before stays. `--json` prints one object (for `query`, one
-object a query). `hashdb` and `python -m hashdb` are the same.
+command began, and what was committed before stays. An output that is closed early, as by `| head`, ends a command with
+141. `--json` prints one object (for `query`, one object a query). `hashdb` and `python -m hashdb` are the same.
 
 `FILE::NAME` picks an array, column or key of a file; without it there must be exactly one candidate. `-` is stdin,
 whose format is named by `--format`. `HASHDB_NUM_THREADS` sets the default of `--threads`.
@@ -33,11 +33,12 @@ eval "$(_HASHDB_COMPLETE=bash_source hashdb)"
 
 
 _WIDE: dict[str, Any] = {"max_content_width": 100, "terminal_width": 100}
+_TOP = {**_WIDE, **cli.context_settings}  # contexts below take what they do not say from the one above
 
 
 def page() -> str:
     """Return the page as text."""
-    return "\n".join([HEAD, *_parts(cli, click.Context(cli, info_name="hashdb", **_WIDE), "hashdb")])
+    return "\n".join([HEAD, *_parts(cli, click.Context(cli, info_name="hashdb", **_TOP), "hashdb")])
 
 
 def _parts(command: click.Command, context: click.Context, name: str) -> Iterator[str]:

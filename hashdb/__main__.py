@@ -80,7 +80,15 @@ class _Signals:
         if not self._is_said:
             self._is_said = True
             with suppress(OSError):
-                os.write(2, f"hashdb: {_SAID[signal.Signals(self.number)]}; what was committed before stays\n".encode())
+                os.write(2, f"hashdb: {_SAID[signal.Signals(self.number)]}; {_kept(sys.argv[1:])}\n".encode())
+
+
+def _kept(words: list[str]) -> str:
+    """Say what is left of a command that was stopped."""
+    if words[:1] != ["eval"]:
+        return "what was committed before stays"
+    has_output = any(word.partition("=")[0] == "--output" for word in words)
+    return "the same command goes on where it stopped" if has_output else "nothing was kept"
 
 
 def _is_importing(frame: FrameType | None) -> bool:

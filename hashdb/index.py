@@ -85,7 +85,7 @@ class Index:
         if self._closed:
             return f"<Index {self.path.name}: closed>"
         method = self.model.method + (f" + {self.model.quantiser}" if self.model.quantiser else "")
-        codes = f"{len(self):,} codes of {self.model.n_bits} bits by {method}"
+        codes = f"{len(self):,} code{'s' * (len(self) != 1)} of {self.model.n_bits} bits by {method}"
         return f"<Index {self.path.name}: {codes}, version {self.version}>"
 
     def info(self) -> dict[str, Any]:

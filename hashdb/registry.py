@@ -1,7 +1,8 @@
 """Find, load, check and list plugins.
 
 A plugin is an entry point of group ``hashdb``; the built-in ones have no other way in. Listing names imports none of
-them; a plugin is imported when it is asked for, and one that is broken leaves the others usable.
+them; a plugin is imported when it is asked for, and one that is broken leaves the others usable. All are imported to
+list them by kind.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ class _Registry:
             if name not in self._loaded:
                 claims = self.claims()
                 if name not in claims:
-                    raise _unknown(name, sorted(claims))
+                    raise _unknown(name, "plugin", sorted(claims))
                 self._loaded[name] = _load(_only(claims[name]))
             return self._loaded[name]
 
@@ -153,6 +154,8 @@ def get(name: str, kind: str | None = None) -> Plugin:
     >>> get("itq", kind="method").info.year
     2011
     """
+    if kind is not None and not claims_of(name):
+        raise _unknown(name, kind, _names_of(kind))
     plugin = _registry.load(name)
     if kind is not None and plugin.info.kind != kind:
         raise UnknownMethodError(
@@ -172,6 +175,11 @@ def describe_all() -> dict[str, Plugin | PluginError]:
         except PluginError as error:
             found[name] = error
     return found
+
+
+def _names_of(kind: str) -> list[str]:
+    found = describe_all()
+    return [name for name, plugin in found.items() if isinstance(plugin, Plugin) and plugin.info.kind == kind]
 
 
 def _find() -> dict[str, tuple[Claim, ...]]:
@@ -196,11 +204,11 @@ def _only(claims: tuple[Claim, ...]) -> Claim:
     return claims[0]
 
 
-def _unknown(name: str, installed: list[str]) -> UnknownMethodError:
+def _unknown(name: str, what: str, installed: list[str]) -> UnknownMethodError:
     near = difflib.get_close_matches(name, installed, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ";"
     listed = ", ".join(installed) or "none"
-    return UnknownMethodError(f"no plugin named {name!r} is installed{hint} installed: {listed}", name)
+    return UnknownMethodError(f"no {what} named {name!r} is installed{hint} installed: {listed}", name)
 
 
 def _load(claim: Claim) -> Plugin:

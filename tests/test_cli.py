@@ -332,6 +332,9 @@ def test_output_into_a_closed_pipe_is_no_error(built: Run) -> None:
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, env=os.environ)
     assert done.returncode == 0
     assert done.stderr == ""
+    command = f"set -o pipefail; {command.removesuffix('head -1')} true"  # gone before the first line comes
+    done = subprocess.run(["bash", "-c", command], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 def test_no_progress_bar_where_nobody_sees_it(built: Run) -> None:

@@ -10,8 +10,10 @@ from typing import Any
 import click
 
 from hashdb import __version__
-from hashdb.errors import HashDBError
+from hashdb.errors import CorruptIndexError, HashDBError
 from hashdb.memory import check_memory
+
+_CLOSED_PIPE = 141  # as a shell says it of commands that SIGPIPE ends
 
 _COMMANDS = {
     "build": "hashdb.cli.write:build",
@@ -45,8 +47,12 @@ class _LazyGroup(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        result = super().invoke(ctx)
-        sys.stdout.flush()  # a full disk shows here rather than at exit
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # a full disk shows here rather than at exit
+        except BrokenPipeError:  # as in `hashdb query … | head -1`: nobody is left to tell
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            sys.exit(_CLOSED_PIPE)
         return result
 
     def resolve_command(
@@ -79,7 +85,7 @@ def main() -> None:
         check_memory()
         cli.main(prog_name="hashdb", standalone_mode=False)
     except HashDBError as error:
-        _fail(f"hashdb: {' '.join(str(error).split())}")
+        _fail(f"hashdb: {' '.join(str(error).split())}{_hint(error)}")
     except click.exceptions.Abort:  # by whoever calls this without the signals of `hashdb.__main__`
         _fail("hashdb: interrupted; what was committed before stays", 130)
     except click.ClickException as error:
@@ -90,6 +96,12 @@ def main() -> None:
         _fail(f"hashdb: out of memory: {said}; ask for less at once, or free some; what was committed before stays")
     except OSError as error:
         _fail(f"hashdb: cannot print the output: {error.strerror or error}")
+
+
+def _hint(error: HashDBError) -> str:
+    """Give the way out of damage, where the error does not and it has not just been tried."""
+    known = not isinstance(error, CorruptIndexError) or "hashdb repair" in str(error) or "repair" in sys.argv[1:2]
+    return "" if known else "; `hashdb repair` tells what can be saved"
 
 
 def _fail(message: str, code: int = 1) -> None:

@@ -7,21 +7,24 @@ from typing import Any
 import click
 
 from hashdb.cli.options import json_option
-from hashdb.cli.printing import count, say, say_json, size
+from hashdb.cli.printing import count, say, say_json, size, table
 from hashdb.cli.progress import bars
 
 
 @click.group(invoke_without_command=True)
+@click.option("--details", is_flag=True, help="Home, licence and files of each, and what is missing.")
 @json_option
 @click.pass_context
-def datasets(context: click.Context, as_json: bool) -> None:
-    """List the public data sets that hashdb reads: home, files, licence, and what is there.
+def datasets(context: click.Context, details: bool, as_json: bool) -> None:
+    """List the public data sets that hashdb reads, and say which are there.
 
     They are looked for below the folder that HASHDB_DATA names. Nothing is downloaded but by `fetch`.
     """
     if context.invoked_subcommand is not None:
         if as_json:
             raise click.UsageError(f"--json stands after {context.invoked_subcommand}.")
+        if details:
+            raise click.UsageError(f"--details does not go with {context.invoked_subcommand}.")
         return
     from hashdb.datasets import get, names
 
@@ -29,10 +32,19 @@ def datasets(context: click.Context, as_json: bool) -> None:
     if as_json:
         say_json(listed)
         return
-    for entry in listed:
-        _show(entry)
+    if details:
+        for entry in listed:
+            _show(entry)
+    else:
+        rows = [[entry["name"], "yes" if entry["found"] else "no", entry["title"]] for entry in listed]
+        say(table(["name", "found", "what it is"], rows) + "\n")
     n_found = sum(entry["found"] for entry in listed)
-    say(f"{n_found} of {count(len(listed), 'data set')} found; hashdb datasets fetch NAME gets one")
+    unnamed = "" if any(entry["folder"] for entry in listed) else " (HASHDB_DATA names no folder)"
+    say(f"{n_found} of {count(len(listed), 'data set')} found{unnamed}")
+    without = ", ".join(entry["name"] for entry in listed if not entry["downloads"])
+    say(f"hashdb datasets fetch NAME gets those with an address: all but {without}")
+    if not details:
+        say("hashdb datasets --details tells home, licence, files and what is missing")
 
 
 @datasets.command()

@@ -11,6 +11,15 @@ from hashdb.cli.printing import note, say, say_json, table
 from hashdb.cli.progress import bars
 from hashdb.errors import ArgumentError
 
+# What serves one choice of another option only.
+_ONLY_WITH = {
+    "trials": ("tune", "random"),
+    "neighbours": ("truth", "nearest"),
+    "metric": ("truth", "nearest"),
+    "epsilon_neighbour": ("truth", "epsilon"),
+    "epsilon_sample": ("truth", "epsilon"),
+}
+_COUNTS = ("runs", "jobs", "trials", "neighbours", "epsilon_neighbour", "epsilon_sample")
 _PARTS = ("test_queries", "validation_queries", "training", "validation_database")
 
 
@@ -101,6 +110,7 @@ def evaluate(
         raise click.UsageError("Missing argument 'DATA' (or --compare A B).")
     if methods is None:
         raise click.UsageError("Missing option '--methods'.")
+    _check(options)
     results = _run(data, _names(methods), output, _names(measures), options)
     if as_json:
         say_json(results)
@@ -110,6 +120,22 @@ def evaluate(
     say(markdown(results, _names(measures) or default_metrics(results)).rstrip())
     if output is not None:
         _tell_written(output)
+
+
+def _check(options: dict[str, Any]) -> None:
+    """Refuse options that would be ignored, and counts of nothing, by the names that they have here."""
+    context = click.get_current_context()
+    for name, (other, value) in _ONLY_WITH.items():
+        is_given = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        if is_given and options[other] != value:
+            raise click.UsageError(f"{_flag(name)} serves --{other} {value} only; give both or neither.")
+    for name in _COUNTS:
+        if options[name] is not None and options[name] < 1:
+            raise ArgumentError(f"{_flag(name)} is {options[name]}, expected a whole number from 1")
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def _run(data: str, methods: list[str], output: str | None, measures: list[str], options: dict[str, Any]) -> Any:

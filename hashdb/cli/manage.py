@@ -28,7 +28,7 @@ def delete(index: str, ids: tuple[str, ...], file: str | None, ignore_missing: b
     import hashdb
 
     if bool(ids) == (file is not None):
-        raise click.UsageError("Give the ids once: as arguments, or --ids FILE.")
+        raise click.UsageError("Name the ids, as arguments or by --ids FILE, and not by both; ids like -5 go after --.")
     with hashdb.open(index) as opened:
         wanted = Path(file) if file is not None else ids_of_text(ids, opened.id_kind)
         n_deleted = opened.delete(wanted, ignore_missing=ignore_missing)
@@ -92,11 +92,14 @@ def verify(index: str, deep: bool, as_json: bool) -> None:
         looked = "every byte" if deep else "metadata, presence and size"
         files = f"{count(report.n_files, 'file')}, {size(report.n_bytes)}"
         say(f"{index}: well; version {report.version}, {files}, {looked} checked")
+    if not as_json:
+        for _, problem in report.problems:
+            say(problem)
+        for hint in report.notes:
+            say(f"note: {hint}")
     if not report.ok:
-        if not as_json:
-            for _, problem in report.problems:
-                say(problem)
-        note(f"hashdb: {index} is damaged: {count(len(report.problems), 'problem')}")
+        problems = count(len(report.problems), "problem")
+        note(f"hashdb: {index} is damaged: {problems}; `hashdb repair` tells what can be saved")
         sys.exit(1)
 
 

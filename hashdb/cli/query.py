@@ -78,7 +78,10 @@ def _check(
     radius: int | None,
     options: dict[str, Any],
 ) -> None:
-    if sum((vectors is not None, bool(ids), codes is not None)) != 1:
+    n_given = sum((vectors is not None, bool(ids), codes is not None))
+    if not n_given:
+        raise click.UsageError("Missing argument 'VECTORS' (or --id ID, or --codes FILE).")
+    if n_given > 1:
         raise click.UsageError("Give the queries once: VECTORS, --id ID or --codes FILE.")
     if k is not None and radius is not None:
         raise click.UsageError("Give either -k or --radius.")

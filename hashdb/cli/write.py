@@ -180,4 +180,5 @@ def _summary(index: Any) -> str:
     model = index.model
     method = model.method + (f" + {model.quantiser}" if model.quantiser else "")
     learned = "learned " if any(part["database_codes"] == "learned" for part in index.info()["segments"]) else ""
-    return f"{len(index):,} {learned}codes of {model.n_bits} bits by {method}, version {index.version}"
+    codes = f"{count(len(index), learned + 'code')} of {count(model.n_bits, 'bit')}"
+    return f"{codes} by {method}, version {index.version}"

@@ -263,8 +263,10 @@ def _means(found: dict[str, Doubles]) -> Results:
 
 def whole_numbers(name: str, values: int | Iterable[int], least: int) -> list[int]:
     """Return one or several numbers as a list, or raise ArgumentError."""
+    is_one = isinstance(values, int | np.integer)
     several = [values] if isinstance(values, int | np.integer) else list(values)
     for value in several:
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise ArgumentError(f"{name} has {value!r}, expected whole numbers from {least}")
+            expected = "a whole number" if is_one else "whole numbers"
+            raise ArgumentError(f"{name} {'is' if is_one else 'has'} {value!r}, expected {expected} from {least}")
     return [int(value) for value in several]

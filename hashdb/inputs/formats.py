@@ -101,8 +101,10 @@ def normalise_format(format: str) -> str:
     return word
 
 
-def parse_spec(spec: str | os.PathLike[str], format: str | None = None) -> Spec:
+def parse_spec(spec: str | os.PathLike[str], format: str | None = None, *, rename: bool = False) -> Spec:
     """Take a spec apart and find the format, from `format` or from the extension (``.gz`` is looked through).
+
+    With `rename` the advice where there is neither is another name: ``--format`` is that of the vectors, not of ids.
 
     Raises
     ------
@@ -116,7 +118,7 @@ def parse_spec(spec: str | os.PathLike[str], format: str | None = None) -> Spec:
             raise InputFileError(f"stdin has no extension to tell its format: add --format {'|'.join(FORMATS)}")
         return Spec(None, inner, normalise_format(format))
     path = Path(path_text)
-    return Spec(path, inner, normalise_format(format) if format is not None else _format_of(path))
+    return Spec(path, inner, normalise_format(format) if format is not None else _format_of(path, rename))
 
 
 def nearest(word: str, names: Iterable[str]) -> str:
@@ -202,7 +204,7 @@ def _split(text: str) -> tuple[str, str | None]:
     return text[: places[-1]], text[places[-1] + 2 :] or None
 
 
-def _format_of(path: Path) -> str:
+def _format_of(path: Path, rename: bool) -> str:
     name = path.name.lower().removesuffix(".gz")
     if _IDX_NAME.search(name) or name == "idx":
         return "idx"
@@ -214,6 +216,9 @@ def _format_of(path: Path) -> str:
         raise InputFileError(f"{path} is a folder: expected a file")
     if not os.path.exists(path):
         raise missing_file(path)
-    hint = _HINTS.get(suffix, f"name the format with --format, one of {', '.join(FORMATS)}")
+    advice = f"name the format with --format, one of {', '.join(FORMATS)}"
+    if rename:
+        advice = f"rename it, such as {path.name.partition('.')[0]}.txt, or give - for stdin"
+    hint = _HINTS.get(suffix, advice)
     found = f"the unknown extension .{brief(suffix)}" if suffix else "no extension"
     raise InputFileError(f"{path} has {found}: {hint}")

@@ -103,7 +103,7 @@ def load_values(spec: str | os.PathLike[str], format: str | None, fits: list[Wan
         What the file was read as.
     """
     # Ids and labels that are piped in are lines of text unless a format is named.
-    parsed = parse_spec(spec, "text" if format is None and os.fspath(spec) == "-" else format)
+    parsed = parse_spec(spec, "text" if format is None and os.fspath(spec) == "-" else format, rename=True)
     if parsed.format == "zarr":
         from hashdb.inputs.stores import load_zarr
 

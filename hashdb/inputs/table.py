@@ -143,10 +143,9 @@ def _vector_columns(file: str, layout: Layout, *, is_csv: bool) -> list[int]:
         options = {names[c]: f"({layout.kinds[c]})" for c in codes or range(len(names))}
         if codes and numbers:
             options["all numbers"] = f"(columns {', '.join(names[c] for c in numbers[:20])})"
-        example = f"{file}::{(codes or [0])[0]}"
-        raise InputFileError(
-            f"{file} has no one reading as vectors: {listing(options)}; pick a column, as in {example}"
-        )
+        usable = codes or numbers
+        advice = f"pick a column, as in {file}::{usable[0]}" if usable else "expected numbers or hex codes"
+        raise InputFileError(f"{file} has no one reading as vectors: {listing(options)}; {advice}")
     return numbers
 
 

@@ -239,7 +239,30 @@ def _leftovers(root: Path) -> list[Path]:
             f"{root} is not empty and holds no unfinished build (it has {(odd or names)[0][:80]!r}); "
             "nothing was changed: give the path of a new folder"
         )
+    more = _more_than_a_build(root)
+    if more is not None:
+        raise IndexExistsError(
+            f"{root} has no manifest, and more than an unfinished build leaves ({more}): its manifests were removed; "
+            "nothing was changed: restore manifests/ from a copy, or give the path of a new folder"
+        )
     return [root / name for name in names]
+
+
+def _more_than_a_build(root: Path) -> str | None:
+    """Name what an index had that no unfinished build has, which is one model and one segment at most."""
+    there = {name: _members(root / name) for name in GROUPS}
+    other = [name for name in there["manifests"] if not name.endswith(".tmp")]
+    if other:
+        return f"manifests/{other[0][:80]}"
+    if there["deletes"]:
+        return "a folder in deletes/"
+    if len(there["segments"]) > 1:
+        return f"{len(there['segments'])} segments"
+    return f"{len(there['models'])} models" if len(there["models"]) > 1 else None
+
+
+def _members(path: Path) -> list[str]:
+    return sorted(name for name in os.listdir(path) if name != "zarr.json") if path.is_dir() else []
 
 
 def _remove_leftovers(files: Files, root: Path, leftovers: list[Path]) -> None:
@@ -322,5 +345,13 @@ def _read_root(root: Path, path: Path, is_index: bool) -> Attributes:
             raise CorruptIndexError(f"{path} is not that of an index, though there are manifests", path)
         raise IndexNotFoundError(f"no index at {root}: it is a Zarr folder that hashdb did not write")
     if not is_index:
-        raise IndexNotFoundError(f"no index at {root}: a build was begun there and not finished; build it again")
+        raise no_manifest(root)
     return attributes
+
+
+def no_manifest(root: Path) -> IndexNotFoundError:
+    """Return the error for a folder that has an index's metadata, and no version."""
+    return IndexNotFoundError(
+        f"no index at {root}: it has no manifest: a build was not finished, or its manifests were removed; "
+        "restore manifests/ from a copy if it held an index, else build it again"
+    )

@@ -55,13 +55,13 @@ class RepairReport:
     Attributes
     ----------
     version : int or None
-        The newest version afterwards; None where none can be read.
+        The newest version afterwards, in a dry run the one that would be; None where none can be read.
     committed : bool
-        Whether the repair made that version.
+        Whether the repair made that version; in a dry run, whether it would.
     dry_run : bool
         Whether nothing was written.
     dropped : bool
-        Whether the losses were given up; otherwise nothing of them was touched.
+        Whether the losses were given up, or would be; otherwise nothing of them was touched.
     restored : list of (str, str)
         File that was put back, and how its content is known.
     renewed : list of (str, str)
@@ -83,8 +83,8 @@ class RepairReport:
 
     @property
     def ok(self) -> bool:
-        """Whether the index is whole now; after a dry run, whether a repair would lose nothing."""
-        return not self.losses if self.dry_run else not self.problems
+        """Whether the index is whole now; after a dry run, whether it would be."""
+        return not self.losses or self.dropped if self.dry_run else not self.problems
 
 
 def lost_rows(damage: Damage) -> np.ndarray:
@@ -215,12 +215,15 @@ def lost_versions(
     file = root / "manifests" / f"{max(damaged):012d}.json"
     back = {number: found for number, found in damaged.items() if number > newest.version}
     if not back:
-        goes = f"{shown} cannot be opened any more once it is given up; the newest version loses nothing"
+        goes = f"giving it up removes {shown}; the newest version loses nothing"
         return [Loss("versions", str(root / "manifests" / f"{first:012d}.json"), f"{damaged[first][0]}: {goes}")]
     problem = back[max(back)][0]
-    goes = f"the index goes back to version {newest.version}, without the adds since, and with what was deleted since"
+    goes = (
+        f"giving it up makes a new version of version {newest.version}, without the adds since and with what was "
+        f"deleted since, and removes {shown}"
+    )
     return [
-        Loss("versions", str(file), f"{problem}: {goes}; {shown} cannot be opened any more"),
+        Loss("versions", str(file), f"{problem}: {goes}"),
         *_rows_since(root, (data for _, data in back.values()), newest, id_kind),
     ]
 

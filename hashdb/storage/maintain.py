@@ -111,6 +111,8 @@ def verify(
             report.note(error, path)
         if progress is not None:
             progress(done + 1, len(steps))
+    # Several steps may meet the same damage.
+    report.problems = list({said: (at, said) for at, said in reversed(report.problems)}.values())[::-1]
     return report
 
 

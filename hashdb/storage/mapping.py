@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from hashdb.errors import CorruptIndexError, StorageError, VersionGoneError
+from hashdb.errors import ArgumentError, CorruptIndexError, StorageError, VersionGoneError
 from hashdb.forks import lock_of
 from hashdb.storage.commit import storage_error
 from hashdb.storage.maps import map_tracked, untracked_map
@@ -99,6 +99,13 @@ def read_file(path: Path, limit: int) -> bytes:
         os.close(handle)
 
 
+def _mmap_allowed() -> bool:
+    text = os.environ.get("HASHDB_MMAP", "").strip()
+    if text not in ("", "0", "1"):
+        raise ArgumentError(f"environment variable HASHDB_MMAP is {text!r}, expected 0 or 1; correct or unset it")
+    return text != "0"
+
+
 class Mapper:
     """Opens data files of one index.
 
@@ -113,11 +120,22 @@ class Mapper:
         False reads files into memory instead; the variable ``HASHDB_MMAP=0`` does so too.
     n_maps : int
         Mappings kept here, where each holds a descriptor.
+
+    Attributes
+    ----------
+    quiet : bool
+        Whether damaged bucket tables are told otherwise than in the log.
+
+    Raises
+    ------
+    ArgumentError
+        ``HASHDB_MMAP`` is neither 0 nor 1.
     """
 
     def __init__(self, root: Path, *, use_mmap: bool = True, n_maps: int = MAX_MAPS) -> None:
         self.root = root
-        self.use_mmap = use_mmap and os.environ.get("HASHDB_MMAP", "1") != "0"
+        self.use_mmap = _mmap_allowed() and use_mmap
+        self.quiet = False
         self.n_maps = n_maps
         self.map_freely = untracked_map()
         self._maps: OrderedDict[Path, np.ndarray] = OrderedDict()

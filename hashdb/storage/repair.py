@@ -93,6 +93,7 @@ class _Repair:
         self.root, self.knowledge, self.files, self.sizes = root, knowledge, files, sizes
         self.drop, self.dry_run, self.progress = drop, dry_run, progress
         self.mapper = Mapper(root, use_mmap=False)
+        self.mapper.quiet = True  # the report says it
         self.report = RepairReport(dry_run=dry_run)
         self.restorer = Restorer(files, self.mapper, knowledge, dry_run, self._step)
         self.report.restored = self.restorer.restored
@@ -126,7 +127,7 @@ class _Repair:
         self.report.losses += lost_versions(self.root, self.broken, newest, gone, attributes.id_kind)
         for damage in self.damaged.values():
             self.report.losses += losses_of(self.mapper, damage, attributes.id_kind)
-        self.report.dropped = self.drop and bool(self.report.losses) and not self.dry_run and not self._hopeless
+        self.report.dropped = self.drop and bool(self.report.losses) and not self._hopeless
         if not self._hopeless:
             self._commit(attributes, newest, gone)
         return self.report
@@ -240,6 +241,10 @@ class _Repair:
                 if damage.tables and not damage.loses
             ]
         if self.dry_run:
+            back = drop and max(self.broken, default=0) > newest.version
+            lost = drop and any(damage.loses for damage in self.damaged.values())
+            self.report.committed = bool(self.report.renewed) or back or lost
+            self.report.version = list_versions(self.root)[-1] + self.report.committed
             return
         if drop or self.report.renewed:
             self._make_version(attributes, drop)

@@ -98,11 +98,11 @@ class Store:
             The file system refuses.
         """
         attributes = Attributes.new(id_kind, n_bits, n_stored_bits, settings or {})
-        root = Path(path)
+        root, mapper = Path(path), Mapper(Path(path))
         with translated(f"create the index {root}"):
             build = folder.begin(root, attributes, files)
         snapshot = Snapshot(Manifest(attributes.uuid, attributes.digest), (), id_kind, n_stored_bits)
-        store = cls(attributes, Mapper(root), snapshot, files, sizes or Sizes())
+        store = cls(attributes, mapper, snapshot, files, sizes or Sizes())
         store._build, store.tables = build, tables
         return store
 

@@ -200,7 +200,7 @@ class TableSet:
         self.tables = tables
         self.n_bytes = sum(table.n_bytes for table in tables)
         self.problem: str | None = None
-        self._segment = segment.uuid
+        self._segment = segment
         self._lock = lock_of(self)
 
     def disable(self, reason: str) -> None:
@@ -212,9 +212,10 @@ class TableSet:
         warn(self._segment, reason)
 
 
-def warn(segment: str, reason: str) -> None:
+def warn(segment: SegmentUnit, reason: str) -> None:
     """Log that the tables of a segment cannot be used."""
-    log.warning("the bucket tables of segment %s cannot be used: %s; %s", segment, reason, REMEDY)
+    if not segment.mapper.quiet:
+        log.warning("the bucket tables of segment %s cannot be used: %s; %s", segment.uuid, reason, REMEDY)
 
 
 class SegmentTables:
@@ -285,7 +286,7 @@ class SegmentTables:
                     self._found = self._open()
                 except (FormatError, VersionGoneError, OSError) as error:
                     self._problem = str(error)
-                    warn(self._segment.uuid, self._problem)
+                    warn(self._segment, self._problem)
                 self._looked = True
             return self._found
 

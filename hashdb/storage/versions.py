@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from hashdb.errors import CorruptIndexError, FormatError, IndexNotFoundError, VersionGoneError, brief
+from hashdb.errors import CorruptIndexError, FormatError, VersionGoneError, brief
 from hashdb.storage.checking import check_delete_metadata, check_group
 from hashdb.storage.commit import Files
-from hashdb.storage.folder import GROUPS, REPAIR, Attributes
+from hashdb.storage.folder import GROUPS, REPAIR, Attributes, no_manifest
 from hashdb.storage.manifest import Manifest, list_versions, manifest_name, read_manifest, unsealed
 from hashdb.storage.mapping import Mapper, check_size, missing, refuse_links
 from hashdb.storage.reading import SegmentUnit, delete_files, open_model
@@ -134,7 +134,7 @@ def _with_way_out(
 
 def _gone(root: Path, version: int | None, versions: list[int]) -> Exception:
     if not versions:
-        return IndexNotFoundError(f"no index at {root}: a build was begun there and not finished; build it again")
+        return no_manifest(root)
     first, last = versions[0], versions[-1]
     number = version or 0
     present = f"only version {first}" if first == last else f"versions {first} to {last}"

@@ -82,7 +82,7 @@ def first_bits(method: str, vectors: np.ndarray, n_bits: int, initial: str, seed
     if n_bits > vectors.shape[1]:
         raise ArgumentError(
             f"{method} starts from codes of itq, of at most one bit a dimension: n_bits is {n_bits}, the vectors have "
-            f"{vectors.shape[1]} dimensions; ask for fewer bits or use initial=lsh"
+            f"dim {vectors.shape[1]}; ask for fewer bits or use initial=lsh"
         )
     params = {"iterations": 50, "incremental": False}
     return itq.encode(itq.fit(vectors, n_bits, params, seed, lambda done, total: None), vectors)

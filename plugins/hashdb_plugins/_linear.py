@@ -73,8 +73,8 @@ def require_directions(method: str, n_bits: int, dim: int) -> None:
     """Refuse more bits than the vectors have dimensions."""
     if n_bits > dim:
         raise ArgumentError(
-            f"{method} gives at most one bit a dimension: n_bits is {n_bits}, the vectors have {dim} dimensions; "
-            f"ask for at most {dim} bits, use lsh, or a quantiser with several bits a projection such as dbq"
+            f"{method} gives at most one bit a dimension: n_bits is {n_bits}, the vectors have dim {dim}; "
+            f"ask for n_bits of at most {dim}, use lsh, or a quantiser with several bits a projection such as dbq"
         )
 
 

@@ -31,14 +31,31 @@ def run(root, tmp_path, monkeypatch, capsys):
 
 def test_the_list_names_every_set_and_says_what_is_there(root, run):
     write_mnist(root / "mnist")
-    code, out, err = run("datasets")
+    code, out, err = run("datasets", "--details")
     assert (code, err) == (0, "")
     for name in datasets.names():
         info = datasets.get(name)
         assert f"{name}: {info.title}\n  home     {info.home}\n  licence  {info.licence}\n  files    " in out
     assert f"found    in {root / 'mnist'}" in out
     assert f"found    no: there is no folder {root / 'wiki'}" in out
-    assert out.endswith(f"1 of {len(datasets.names())} data sets found; hashdb datasets fetch NAME gets one\n")
+    assert f"\n1 of {len(datasets.names())} data sets found\n" in out
+
+
+def test_the_short_list_has_a_line_for_each_set(root, run, monkeypatch):
+    write_mnist(root / "mnist")
+    code, out, err = run("datasets")
+    assert (code, err) == (0, "")
+    table, said = out.split("\n\n")
+    rows = {line.split()[0]: line.split(maxsplit=2)[1:] for line in table.splitlines()[1:]}
+    assert rows == {name: ["yes" if name == "mnist" else "no", datasets.get(name).title] for name in datasets.names()}
+    lines = said.splitlines()
+    assert lines[0] == f"1 of {len(datasets.names())} data sets found"
+    closed = [name for name in datasets.names() if not datasets.get(name).downloads]
+    assert {"mirflickr25k", "nus-wide"} <= set(closed)
+    assert lines[1] == f"hashdb datasets fetch NAME gets those with an address: all but {', '.join(closed)}"
+    monkeypatch.delenv("HASHDB_DATA")
+    assert "0 of" in run("datasets")[1]
+    assert "HASHDB_DATA names no folder" in run("datasets")[1]
 
 
 def test_the_list_for_machines(root, run):

@@ -128,6 +128,12 @@ def test_compare(run):
         ),
         (["mine.npz", "--methods", "itq", "--bits", "8,x"], 1, "--bits is '8,x', expected whole numbers"),
         (["mine.npz", "--methods", "nope"], 1, "nope"),
+        (["mine.npz", "--methods", "itq", "--runs", "0"], 1, "--runs is 0, expected a whole number from 1"),
+        (["mine.npz", "--methods", "itq", "--trials", "3"], 2, "--trials serves --tune random only"),
+        (["mine.npz", "--methods", "itq", "--trials", "3", "--tune", "grid"], 2, "--trials serves --tune random only"),
+        (["mine.npz", "--methods", "itq", "--neighbours", "3"], 2, "--neighbours serves --truth nearest only"),
+        (["mine.npz", "--methods", "itq", "--metric", "l2", "--truth", "epsilon"], 2, "--metric serves --truth"),
+        (["mine.npz", "--methods", "itq", "--epsilon-sample", "9"], 2, "--epsilon-sample serves --truth epsilon only"),
         (["mine.npz"], 2, "Missing option '--methods'"),
         ([], 2, "Missing argument 'DATA'"),
         (["mine.npz", "--compare", "a", "b"], 2, "--compare takes two results"),
@@ -161,8 +167,8 @@ def test_ctrl_c_keeps_what_is_finished(run, tmp_path):
     assert _in_time(lambda: cells.is_dir() and len(list(cells.glob("*.json"))) >= 3)
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert err.strip().splitlines()[-1].startswith("hashdb: interrupted")
+    assert process.returncode == 130
+    assert err.strip().splitlines()[-1] == "hashdb: interrupted; the same command goes on where it stopped"
     assert "Traceback" not in err
     kept = list(cells.glob("*.json"))
     assert 3 <= len(kept) < 400

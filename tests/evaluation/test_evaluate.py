@@ -118,7 +118,7 @@ def test_bad_input_is_refused():
     codes = np.zeros((3, 1), np.uint64)
     truth = LabelTruth([1, 1, 1], [1, 2, 3])
     for options, message in (
-        ({"at": 0}, "at has 0, expected whole numbers from 1"),
+        ({"at": 0}, "at is 0, expected a whole number from 1"),
         ({"at": [5, 2.5]}, "at has 2.5, expected whole numbers from 1"),
         ({"radius": [-1]}, "radius has -1, expected whole numbers from 0"),
         ({"normaliser": "all"}, "normaliser is 'all', expected one of found, possible"),

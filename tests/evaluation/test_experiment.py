@@ -454,7 +454,7 @@ BAD = [
     ({"bits": [8, 0]}, "n_bits is 0"),
     ({"bits": []}, "bits are \\[\\]"),
     ({"methods": ["itq+dbq"], "bits": 7}, "7"),
-    ({"runs": 0}, "runs has 0, expected whole numbers from 1"),
+    ({"runs": 0}, "runs is 0, expected a whole number from 1"),
     ({"baseline": "ksh"}, "baseline is 'ksh', expected one of the methods: itq"),
     ({"metrics": ["maps"]}, "metric 'maps' is not measured; did you mean 'map'"),
     ({"data": dataset(vectors=np.where(np.arange(N)[:, None] == 7, np.nan, points()[0]))}, "row 7"),

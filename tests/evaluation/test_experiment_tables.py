@@ -57,7 +57,26 @@ def test_markdown_marks_what_is_best_and_what_is_told_apart(toy):
         "| itq+npq | **0.3000 ± 0.0100*** |  |",
     ]
     assert "| lsh | 0.9000 ± 0.0100 | **0.6000 ± 0.0100** |" in markdown(toy, ["empty@2"])
+    assert "Bold (`**` in the text): the best of a column." in lines[-3]
     assert "Holm" in lines[-1]
+
+
+@pytest.mark.parametrize(("runs", "least"), [(2, "0.5"), (5, "0.0625")])
+def test_too_few_runs_for_any_mark_are_told(toy, runs, least):
+    toy["protocol"]["runs"] = runs
+    last = markdown(toy).splitlines()[-1]
+    assert last == f"With {runs} runs nothing can be marked: the least possible p is {least}; take more runs."
+
+
+def test_one_run_has_no_spread():
+    one = cell("itq", 16, [0.5])
+    one["runs"][0]["chosen"] = {"alpha": 1.0}
+    text = markdown(results(one, runs=1))
+    assert "| itq | 0.5000 |" in text
+    assert "\n1 run; improved split" in text
+    assert "(1 of 1 run)" in text
+    assert not {"±", "Bold", "1 runs"} & set(text.split())
+    assert "pm" not in latex(results(one, runs=1))
 
 
 def test_markdown_tells_what_was_chosen_and_what_was_refused(toy):

@@ -148,6 +148,10 @@ def test_a_lost_newest_manifest_is_noted_by_verify_deep(path):
         for file in (folder, *folder.rglob("*")):
             os.utime(file, (0, 0))
     assert any("a newer version was lost" in note for note in hashdb.verify(path, deep=True).notes)
+    said = cli("verify", path, "--deep")
+    assert said.returncode == 0
+    assert "\nnote: " in said.stdout
+    assert "a newer version was lost" in said.stdout
 
 
 def counterpart(path: Path, other: Path, file: Path) -> Path:
@@ -346,6 +350,18 @@ def test_verify_names_everything_at_once(path):
     said = cli("verify", path, "--deep")
     assert all(str(file) in said.stdout for file in broken)
     assert f"{path} is damaged" in said.stderr
+    assert said.stderr.endswith("; `hashdb repair` tells what can be saved\n")
+    lines = said.stdout.splitlines()
+    assert len(lines) == len(set(lines))
+
+
+def test_a_command_that_meets_damaged_data_says_what_to_do(path):
+    for file in path.glob("deletes/*/rows/c/0"):
+        flip(file, 0)
+    for command in (["query", path, "--id", "row-0", "--modality", "image"], ["compact", path]):
+        said = cli(*command)
+        assert (said.returncode, said.stderr.count("\n")) == (1, 1)
+        assert said.stderr.endswith("; `hashdb repair` tells what can be saved\n")
 
 
 def test_commands_on_a_damaged_index_say_one_line(path):

@@ -287,7 +287,6 @@ def cli(*arguments: str) -> subprocess.CompletedProcess[bytes]:
 
 
 # What a command line can hold: no NUL, 128 KiB, bytes that are no UTF-8.
-# What a command line can hold: no NUL, 128 KiB, bytes that are no UTF-8.
 WORDS = ("", "x" * 100_000, "\x1b[2J\x07", "\udcff\udcfe", "9" * 5000, "a\nb", "\u202egnp", "-" * 50, "--", "a=\x07")
 
 

@@ -27,7 +27,7 @@ from guarantees.damage_kit import (
     manifest_of,
     rows,
 )
-from hashdb.errors import CorruptIndexError, IndexNotFoundError, StorageError
+from hashdb.errors import CorruptIndexError, IndexExistsError, IndexNotFoundError, StorageError
 from hashdb.repairing import Knowledge
 from hashdb.storage.repair import repair
 
@@ -309,12 +309,15 @@ def test_rows_that_a_damaged_manifest_added_are_named(chunked):
     assert not report.ok
     found = [loss for loss in report.losses if loss.what == "rows"]
     assert [loss.ids.tolist() for loss in found] == [list(range(5000, 5030, 3))]
-    assert "goes back to version 3" in report.losses[0].message
+    assert "makes a new version of version 3" in report.losses[0].message
 
 
 def test_a_damaged_older_manifest_costs_the_newest_version_nothing(path, right):
     (path / "manifests" / "000000000002.json").write_bytes(b"")
     assert not hashdb.repair(path).ok
+    said = cli("repair", path, "--drop", "--dry-run").stdout
+    assert "giving it up removes versions 1 to 2" in said
+    assert said.endswith(f"{path}: would be repaired, versions given up; version 3\n")
     report = hashdb.repair(path, drop=True)
     assert (report.ok, report.version, report.committed) == (True, 3, False)
     assert {loss.what for loss in report.losses} == {"versions"}
@@ -363,8 +366,12 @@ def test_a_dry_run_writes_nothing_and_says_what_would_be_done(path):
     before = tree(path)
     report = hashdb.repair(path, drop=True, dry_run=True)
     assert tree(path) == before
-    assert (report.ok, report.dropped, len(report.restored), len(report.losses)) == (False, False, 3, 1)
-    assert hashdb.repair(path).restored == report.restored
+    assert (report.ok, report.dropped, len(report.restored), len(report.losses)) == (True, True, 3, 1)
+    assert (report.version, report.committed) == (4, True)
+    assert not hashdb.repair(path, dry_run=True).ok
+    real = hashdb.repair(path, drop=True)
+    assert (real.restored, real.version, real.committed) == (report.restored, 4, True)
+    assert [loss.message for loss in real.losses] == [loss.message for loss in report.losses]
 
 
 def test_a_medium_that_is_read_only_is_said(path):
@@ -449,17 +456,78 @@ def test_the_command_loses_only_when_told_and_says_which_ids(chunked, tmp_path):
     before, kept = tree(chunked), read_raw(chunked)
     said = cli("repair", chunked, "--lost", tmp_path / "lost.txt")
     assert said.returncode == 1
-    assert "--drop gives them up and keeps the rest" in said.stderr
+    assert "has 1 thing that cannot be saved; --drop gives it up and keeps the rest" in said.stderr
     assert said.stdout.startswith("cannot be saved: ")
     assert "ids 0, 3, 6" in said.stdout
     assert tree(chunked) == before
     lost = [int(line) for line in (tmp_path / "lost.txt").read_text().split()]
     assert lost == [one for one in range(0, 3 * 64, 3) if one in kept]
+    said = cli("repair", chunked, "--drop")
+    assert (said.returncode, said.stdout) == (1, "")
+    assert "--lost FILE; nothing was changed" in said.stderr
+    assert tree(chunked) == before
+    said = cli("repair", chunked, "--drop", "--dry-run", "--lost", tmp_path / "again.txt")
+    assert (said.returncode, said.stderr) == (0, "")
+    assert said.stdout.startswith("would be lost: ")
+    assert said.stdout.endswith(f"{chunked}: would be repaired, {len(lost)} rows lost; version 4\n")
+    assert (tmp_path / "again.txt").read_text() == (tmp_path / "lost.txt").read_text()
+    assert tree(chunked) == before
     said = cli("repair", chunked, "--drop", "--json")
     assert (said.returncode, said.stderr) == (0, "")
     report = json.loads(said.stdout)
     assert (report["ok"], report["dropped"], report["losses"][0]["ids"][0]) == (True, True, [0, 0])
     assert set(raw_content(chunked)) == set(kept) - set(lost)
+
+
+def test_ids_are_in_their_file_before_they_are_dropped(chunked, tmp_path, monkeypatch):
+    damage(segment(chunked, 0) / "ids" / "c" / "0", "flipped")
+    before, file = tree(chunked), tmp_path / "lost.txt"
+    monkeypatch.setattr("hashdb.cli.saving._replace", refuse)
+    said = cli("repair", chunked, "--drop", "--lost", file)
+    assert (said.returncode, said.stderr) == (1, "hashdb: cannot write\n")
+    assert tree(chunked) == before
+    monkeypatch.undo()
+    said = cli("repair", chunked, "--drop", "--lost", file)
+    assert (said.returncode, said.stderr) == (0, "")
+    assert f"more; all are in {file})" in said.stdout
+    assert said.stdout.endswith(f"{chunked}: repaired, up to {N_IMAGES - 10} rows lost; version 4\n")
+    assert len(file.read_text().split()) == N_IMAGES - 10
+
+
+def refuse(*_: object) -> None:
+    raise StorageError("cannot write")
+
+
+def test_a_file_of_ids_is_written_only_where_ids_are_lost(path, chunked, tmp_path):
+    file = tmp_path / "lost.txt"
+    file.write_text("mine")
+    for flags in ([], ["--drop"]):
+        assert cli("repair", path, "--lost", file, *flags).returncode == 0
+        assert file.read_text() == "mine"
+    (segment(chunked, 0) / "ids" / "c" / "0").unlink()
+    said = cli("repair", chunked, "--drop", "--lost", file)
+    assert said.stderr == f"note: the ids of up to {N_IMAGES - 10} rows cannot be read; {file} does not have them\n"
+    assert file.read_text() == "mine"
+
+
+def test_damaged_tables_are_told_once(path, caplog):
+    damage(segment(path, 0) / "buckets" / "0" / "rows" / "c" / "0", "emptied")
+    said = cli("repair", path)
+    assert (said.returncode, said.stderr, caplog.messages) == (0, "", [])
+    assert said.stdout.count("buckets") == 2  # the folder, and the file in the reason
+    assert said.stdout.endswith("repaired, nothing lost; version 4\n")
+
+
+def test_an_index_whose_manifests_are_gone_is_not_built_over(path):
+    for file in path.glob("manifests/0*.json"):
+        file.unlink()
+    before = tree(path)
+    said = cli("info", path)
+    assert "it has no manifest: a build was not finished, or its manifests were removed" in said.stderr
+    assert "restore manifests/ from a copy" in cli("repair", path).stderr
+    with pytest.raises(IndexExistsError, match=r"\(a folder in deletes/\).*restore manifests/ from a copy"):
+        hashdb.build(path, rows()["image"], method="lsh", n_bits=16)
+    assert tree(path) == before
 
 
 def read_raw(path: Path) -> list:

@@ -154,6 +154,15 @@ def test_more_files_that_hold_no_ids(tmp_path, write):
         read_ids(tmp_path / "o.npy")
 
 
+@pytest.mark.parametrize("read", [read_ids, read_labels])
+def test_a_file_without_a_suffix_is_to_be_renamed(tmp_path, read):
+    for name, found in (("three", "no extension"), ("three.odd", "the unknown extension .odd")):
+        (tmp_path / name).write_text("1\n")
+        advice = f"{name} has {found}: rename it, such as three.txt, or give - for stdin$"
+        with pytest.raises(InputFileError, match=advice):
+            read(tmp_path / name)
+
+
 def test_labels_from_each_format(tmp_path, write):
     values = np.array([3, -1, 0, 3])
     np.save(tmp_path / "i.npy", values.astype(np.int8))

@@ -69,8 +69,8 @@ def test_blank_lines_end_a_file_but_do_not_interrupt_it(tmp_path, write):
         (["1 2", "99999999999999999999 3"], r"too large for int64"),
         (["a 1 2", "b 3 4", "c 5 6 7"], r"line 3 has 4 cells, expected 3"),
         (["a 1 2", "b 3 y", "c 4 5"], r"line 2, column 2 is 'y'"),
-        (["1 a 2", "3 b 4"], r"no one reading as vectors: 0 \(number\), 1 \(text\), 2 \(number\); pick a column"),
-        (["a b", "c d"], r"no one reading as vectors"),
+        (["1 a 2", "3 b 4"], r"no one reading as vectors: 0 \(number\), 1 \(text\), 2 \(number\); pick.*txt::0$"),
+        (["a b", "c d"], r"no one reading as vectors: 0 \(text\), 1 \(text\); expected numbers or hex codes$"),
     ],
 )
 def test_bad_lines_are_named(tmp_path, write, lines, message):

@@ -167,7 +167,7 @@ def test_the_scale_of_the_data_changes_hardly_a_code(task, kernel, exponent):
 
 def test_more_bits_than_dimensions_cannot_start_from_itq(task):
     vectors, labels = task
-    with pytest.raises(ArgumentError, match="n_bits is 32, the vectors have 20 dimensions; ask for fewer bits or use"):
+    with pytest.raises(ArgumentError, match="n_bits is 32, the vectors have dim 20; ask for fewer bits or use"):
         hashdb.fit(vectors, "grh", 32, labels=labels, params={"initial": "itq"})
     model = hashdb.fit(vectors, "grh", 32, labels=labels)
     assert model.encode(vectors).shape == (300, 1)

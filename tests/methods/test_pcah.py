@@ -51,7 +51,7 @@ def test_huge_and_tiny_data_give_the_same_codes(vectors):
 
 def test_more_bits_than_dimensions_are_refused(vectors):
     with pytest.raises(
-        ArgumentError, match="n_bits is 25, the vectors have 24 dimensions; ask for at most 24 bits, use lsh"
+        ArgumentError, match="n_bits is 25, the vectors have dim 24; ask for n_bits of at most 24, use lsh"
     ):
         hashdb.fit(vectors, "pcah", 25)
 

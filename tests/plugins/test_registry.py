@@ -70,6 +70,15 @@ def test_unknown_name_gives_the_nearest_and_all() -> None:
         registry.get("itg")
 
 
+def test_unknown_name_of_a_kind_lists_that_kind_only(use_folder) -> None:
+    use_folder(THIRD_PARTY, THIRD_PARTY / "broken")
+    with pytest.raises(UnknownMethodError) as caught:
+        registry.get("dbk", kind="quantiser")
+    assert str(caught.value) == (
+        "no quantiser named 'dbk' is installed; did you mean 'dbq'? installed: dbq, hq, mhq, npq, sbq, vbq"
+    )
+
+
 def test_another_kind_is_refused() -> None:
     with pytest.raises(UnknownMethodError, match="'dbq' is of kind quantiser, expected a method"):
         registry.get("dbq", kind="method")

@@ -1,12 +1,13 @@
 """Commits: what each makes of the index, and what happens when several writers meet."""
 
 import multiprocessing
+import re
 import shutil
 import threading
 
 import numpy as np
 import pytest
-from storage_kit import Unsynced, Watched, content, expected, make_codes, new_index, put, raw_content, write
+from storage_kit import Unsynced, Watched, content, expected, make_codes, new_index, put, raw_content, tree, write
 
 from hashdb.errors import (
     ArgumentError,
@@ -287,6 +288,27 @@ def test_an_unfinished_build_is_no_index_and_can_be_taken_over(tmp_path):
     new_index(tmp_path / "i", make_codes(2))
     assert len(raw_content(tmp_path / "i")) == 2
     assert len(list((tmp_path / "i" / "segments").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("manifests/000000000001.json.old", "manifests/000000000001.json.old"),
+        ("deletes/x/delete.json", "a folder in deletes/"),
+        ("segments/x/segment.json", "2 segments"),
+    ],
+)
+def test_what_no_unfinished_build_has_is_not_taken_over(tmp_path, more, said):
+    root = tmp_path / "i"
+    store = new_index(root, make_codes(5))
+    store.close()
+    (root / "manifests" / "000000000001.json").unlink()
+    (root / more).parent.mkdir(exist_ok=True)
+    (root / more).write_text("{}")
+    before = tree(root)
+    with pytest.raises(IndexExistsError, match=re.escape(f"({said}): its manifests were removed; nothing was changed")):
+        new_index(root)
+    assert tree(root) == before
 
 
 def test_a_build_under_way_is_not_taken_over(tmp_path):

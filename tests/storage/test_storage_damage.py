@@ -485,7 +485,7 @@ def test_hostile_attributes_are_refused(path, changes):
 def test_no_manifest_is_no_index(path):
     for file in (path / "manifests").glob("0*.json"):
         file.unlink()
-    with pytest.raises(IndexNotFoundError, match="not finished"):
+    with pytest.raises(IndexNotFoundError, match="not finished, or its manifests were removed; restore manifests/"):
         Store.open(path)
 
 

@@ -195,6 +195,13 @@ def test_mapping_can_be_turned_off_by_the_environment(tmp_path, monkeypatch):
         assert not store._mapper._maps
 
 
+def test_a_wrong_value_in_the_environment_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.setenv("HASHDB_MMAP", "maybe")
+    with pytest.raises(ArgumentError, match="HASHDB_MMAP is 'maybe', expected 0 or 1"):
+        new_index(tmp_path / "i")
+    assert not (tmp_path / "i").exists()
+
+
 # ---- models and settings
 
 ARRAYS = {

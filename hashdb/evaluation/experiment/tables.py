@@ -31,8 +31,8 @@ def markdown(results: Results, metrics: Sequence[str] = ("map",)) -> str:
     Returns
     -------
     str
-        A value is the mean over runs with its standard deviation; the best of a column is bold; ``*`` tells it from
-        the baseline with a corrected p below .05.
+        A value is the mean over runs, with its standard deviation where there are several; the best of a column is
+        bold; ``*`` tells it from the baseline with a corrected p below .05.
 
     Raises
     ------
@@ -98,24 +98,28 @@ def _layouts(results: Results, metrics: Sequence[str]) -> Iterator[tuple[str, li
 
 
 def _rows(cells: Sequence[Cell], bits: Sequence[int], metric: str) -> list[list[tuple[str, bool]]]:
-    by_name: dict[str, dict[int, Mapping[str, Any]]] = {}
+    by_name: dict[str, dict[int, Cell]] = {}
     for cell in cells:
         if metric in cell["summary"]:
-            by_name.setdefault(scheme_of(cell), {})[cell["bits"]] = cell["summary"][metric]
+            by_name.setdefault(scheme_of(cell), {})[cell["bits"]] = cell
+    means = {name: {n: cell["summary"][metric]["mean"] for n, cell in row.items()} for name, row in by_name.items()}
     choose = min if metric.startswith(_SMALLER_IS_BETTER) else max
-    best = {n: choose((row[n]["mean"] for row in by_name.values() if n in row), default=None) for n in bits}
+    best = {n: choose((row[n] for row in means.values() if n in row), default=None) for n in bits}
     rows = []
     for name, row in by_name.items():
         texts = [
-            (_value(row[n]), row[n]["mean"] == best[n] and len(by_name) > 1) if n in row else ("", False) for n in bits
+            (_value(row[n], metric), means[name][n] == best[n] and len(by_name) > 1) if n in row else ("", False)
+            for n in bits
         ]
         rows.append([(name, False), *texts])
     return rows
 
 
-def _value(summary: Mapping[str, Any]) -> str:
+def _value(cell: Cell, metric: str) -> str:
+    summary = cell["summary"][metric]
+    spread = f" ± {summary['sd']:.4f}" if len(cell["runs"]) > 1 else ""
     star = "*" if summary["p_holm"] is not None and summary["p_holm"] < SIGNIFICANT else ""
-    return f"{summary['mean']:.4f} ± {summary['sd']:.4f}{star}"
+    return f"{summary['mean']:.4f}{spread}{star}"
 
 
 def scheme_of(cell: Cell) -> str:
@@ -130,23 +134,34 @@ def _names(results: Results) -> list[str]:
 def _notes(results: Results) -> Iterator[str]:
     protocol = results["protocol"]
     parts = ", ".join(f"{name} {size:,}" for name, size in protocol["parts"].items())
-    yield f"Mean ± standard deviation over {protocol['runs']} runs; {protocol['split']} split ({parts})."
-    if protocol["baseline"] and protocol["runs"] > 1:
-        least = 2.0 ** (1 - protocol["runs"])
-        yield (
-            f"`*`: other than {protocol['baseline']} at the same bits, p < {SIGNIFICANT:g} by Wilcoxon's signed ranks "
-            f"over runs with Holm's correction for all tests of the metric (no p is below {least:.3g} before it)."
-        )
+    runs = protocol["runs"]
+    shown = f"Mean ± standard deviation over {runs} runs" if runs > 1 else "1 run"
+    bold = " Bold (`**` in the text): the best of a column." if len(set(map(scheme_of, results["cells"]))) > 1 else ""
+    yield f"{shown}; {protocol['split']} split ({parts}).{bold}"
+    if protocol["baseline"] and runs > 1:
+        yield _tested(protocol["baseline"], runs)
     for cell in results["cells"]:
         texts = Counter(
             ", ".join(f"{k}={v}" for k, v in run["chosen"].items()) for run in cell["runs"] if run["chosen"]
         )
         if texts:
-            listed = "; ".join(f"{text} ({n} of {len(cell['runs'])} runs)" for text, n in texts.most_common())
+            of_all = f"{len(cell['runs'])} run{'' if len(cell['runs']) == 1 else 's'}"
+            listed = "; ".join(f"{text} ({n} of {of_all})" for text, n in texts.most_common())
             yield f"Chosen on the validation parts for {scheme_of(cell)}, {cell['bits']} bits: {listed}."
     reasons = {(scheme_of(one), one["bits"], one["reason"]) for one in results.get("refused", ())}
     for name, n_bits, reason in sorted(reasons):
         yield f"{name}, {n_bits} bits, was refused: {reason}."
+
+
+def _tested(baseline: str, runs: int) -> str:
+    """Say what a star means, or that there are too few runs for one."""
+    least = 2.0 ** (1 - runs)
+    if least >= SIGNIFICANT:
+        return f"With {runs} runs nothing can be marked: the least possible p is {least:.3g}; take more runs."
+    return (
+        f"`*`: other than {baseline} at the same bits, p < {SIGNIFICANT:g} by Wilcoxon's signed ranks "
+        f"over runs with Holm's correction for all tests of the metric (no p is below {least:.3g} before it)."
+    )
 
 
 def _escaped(text: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import faulthandler
 import hashlib
+import importlib.util
 import json
 import os
 import random
@@ -23,7 +24,6 @@ from typing import Any
 
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # others reserve memory in advance
 
-_INSTRUMENTED = ["hashdb.inputs", "hashdb.storage", "hashdb.model", "hashdb.datasets", "hashdb.evaluation"]
 _ADDRESSES = 3 << 30  # bytes beyond what the process has at its start: a claimed petabyte is refused at once
 
 
@@ -35,13 +35,19 @@ def main() -> None:
     if options.engine == "atheris":
         import atheris
 
-        # Kernels are compiled from their byte code, which must stay as it is.
-        with atheris.instrument_imports(include=_INSTRUMENTED):
+        with atheris.instrument_imports(include=["hashdb"], exclude=_kernels()):
             runner = _Runner(options, options.targets[0])
         runner.with_atheris(atheris)
     else:
         for name in options.targets:
             _Runner(options, name).blindly()
+
+
+def _kernels() -> list[str]:
+    """Name the modules that are compiled from their byte code, which must stay as it is."""
+    root = Path(importlib.util.find_spec("hashdb").origin).parent
+    parts = [path.relative_to(root.parent).with_suffix("").parts for path in (root / "search").rglob("*.py")]
+    return [".".join(part).removesuffix(".__init__") for part in parts]
 
 
 class _Runner:
@@ -107,6 +113,7 @@ class _Runner:
         for raw in self.seeds:
             (corpus / hashlib.sha1(raw).hexdigest()).write_bytes(raw)
         newest = [time.monotonic(), len(list(corpus.iterdir()))]
+        ends = time.monotonic() + self.options.at_most
 
         def harm(raw: bytes, max_size: int, seed: int) -> bytes:
             rng = random.Random(seed)
@@ -122,7 +129,7 @@ class _Runner:
                 n_kept = len(list(corpus.iterdir()))
                 if n_kept != newest[1]:
                     newest[:] = time.monotonic(), n_kept
-            if self.done >= self.options.executions or time.monotonic() - newest[0] > self.options.seconds:
+            if self.done >= self.options.executions or time.monotonic() > min(ends, newest[0] + self.options.seconds):
                 self.report()
                 sys.stdout.flush()
                 os._exit(0)  # libFuzzer's own ways of ending call it a crash
@@ -130,7 +137,7 @@ class _Runner:
         arguments = [
             sys.argv[0],
             str(corpus),
-            "-max_len=65536",
+            "-max_len=16384",
             "-rss_limit_mb=0",
             "-timeout=60",
             f"-seed={self.options.seed + 1}",
@@ -150,6 +157,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("targets", nargs="+", help="atheris takes one")
     parser.add_argument("--executions", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=600, help="in all; with atheris, without new coverage")
+    parser.add_argument("--at-most", type=float, default=6900, help="seconds in all, with atheris")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--engine", choices=("blind", "atheris"), default="blind")
     parser.add_argument("--corpus", type=Path, default=Path("corpus"))

@@ -58,7 +58,7 @@ _TEXT_TOO = (
     b"..",
     b"/",
 )
-MAX_BYTES = 64 << 10
+MAX_BYTES = 16 << 10
 
 Mutator = Callable[[bytes, random.Random, Sequence[bytes]], bytes]
 
