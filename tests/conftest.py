@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -33,6 +34,12 @@ def vectors() -> np.ndarray:
 def path(tmp_path: Path) -> Path:
     """Where a test puts its index."""
     return tmp_path / "a.hashdb"
+
+
+def pytest_configure() -> None:
+    """Answer to ctrl-C, which a process in the background of a shell ignores, and with it what it tests."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

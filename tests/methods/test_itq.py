@@ -104,7 +104,7 @@ def test_fits_at_once_leave_the_threads_of_the_library_as_they_were(vectors):
 
 
 def test_more_bits_than_dimensions_are_refused(vectors):
-    with pytest.raises(ArgumentError, match="at most one bit a dimension: n_bits is 64, the vectors have 24"):
+    with pytest.raises(ArgumentError, match="at most one bit a dimension: n_bits is 64, the vectors have dim 24"):
         hashdb.fit(vectors, "itq", 64)
 
 

@@ -197,7 +197,7 @@ def test_one_class_is_refused(task):
 
 def test_more_bits_than_dimensions_cannot_start_from_itq(task):
     with pytest.raises(
-        ArgumentError, match=r"rcmh starts from codes of itq, .*: n_bits is 16, the vectors have 12 dim"
+        ArgumentError, match=r"rcmh starts from codes of itq, .*: n_bits is 16, the vectors have dim 12"
     ):
         hashdb.fit(task[0], "rcmh", 16, params={"initial": "itq"})
 
