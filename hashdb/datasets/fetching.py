@@ -224,6 +224,7 @@ def _members(download: Download, archive: Path) -> Iterator[tuple[str, IO[bytes]
         EOFError,
         ValueError,
         RuntimeError,
+        MemoryError,
         zlib.error,
         lzma.LZMAError,
     ) as error:

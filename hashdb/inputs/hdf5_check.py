@@ -6,6 +6,8 @@ import math
 import struct
 from typing import Any
 
+import numpy as np
+
 from hashdb.errors import InputFileError
 from hashdb.inputs.files import ByteFile
 from hashdb.inputs.formats import one_line
@@ -32,10 +34,36 @@ def check_dataset(file: ByteFile, dataset: Any, name: str) -> None:
             check_claim(name, math.prod(shape) * item_bytes, file.size)
         if dataset.dtype.hasobject:
             _check_heaps(file, name)
+            _check_lengths(file, dataset, name)
     except READ_ERRORS as error:
         if isinstance(error, InputFileError):
             raise
         raise InputFileError(f"{name} is damaged: {one_line(error)}") from error
+
+
+def _check_lengths(file: ByteFile, dataset: Any, name: str) -> None:
+    """Look at the length that stands with each string: HDF5 takes memory for it before it looks for the string.
+
+    Where references are compressed or lie within metadata they cannot be seen, and HDF5 is trusted.
+    """
+    if dataset.chunks is None:
+        stretches = [(dataset.id.get_offset(), dataset.id.get_storage_size())]
+        size = stretches[0][1] // max(1, dataset.size)
+    elif dataset.id.get_create_plist().get_nfilters():
+        return
+    else:
+        infos = [dataset.id.get_chunk_info(number) for number in range(dataset.id.get_num_chunks())]
+        stretches = [(info.byte_offset, info.size) for info in infos]
+        size = max((info.size for info in infos), default=0) // math.prod(dataset.chunks)
+    for start, n_bytes in stretches:
+        if start is None or size < 4:
+            continue
+        for at in range(start, min(start + n_bytes, file.size), size << 12):
+            block = file.read(at, min(size << 12, start + n_bytes - at))
+            references = np.frombuffer(block, np.uint8)[: len(block) // size * size].reshape(-1, size)
+            longest = int(np.ascontiguousarray(references[:, :4]).view("<u4").max(initial=0))
+            if longest > file.size:
+                raise InputFileError(f"{name} is damaged: a string says that it has {longest:,} bytes")
 
 
 def _check_heaps(file: ByteFile, name: str) -> None:
