@@ -10,6 +10,7 @@ from hashdb.errors import InputFileError, brief
 from hashdb.inputs.files import ByteFile
 from hashdb.inputs.formats import choose, one_line
 from hashdb.inputs.limits import check_claim
+from hashdb.inputs.parquet_check import read_claims
 from hashdb.inputs.source import READ_ERRORS, Array, VectorSource, check_array
 
 
@@ -30,7 +31,7 @@ def load_parquet(file: ByteFile, inner: str | None) -> list[Any]:
     values: list[Any] = []
     with file:
         for group in range(reader.num_row_groups):
-            part = _read_group(file, reader, column, group, f"{file.name}::{brief(column)}")
+            part = _read_group(reader, column, group, f"{file.name}::{brief(column)}")
             values += _strings(part).tolist() if _is_text(_plain_type(part.type)) else part.to_pylist()
     return values
 
@@ -41,10 +42,7 @@ class ParquetSource(VectorSource):
     def __init__(self, file: ByteFile, reader: Any, column: str) -> None:
         self.name = f"{file.name}::{brief(column)}"
         self._file, self._reader, self._column = file, reader, column
-        # Counts are claims until a group is read.
         sizes = [reader.metadata.row_group(g).num_rows for g in range(reader.num_row_groups)]
-        if min(sizes, default=0) < 0:
-            raise InputFileError(f"{self.name} is damaged: a row group has {min(sizes):,} rows")
         self._ends = np.cumsum(sizes, dtype=np.int64)
         self.n_rows = int(self._ends[-1]) if sizes else 0
         self._kept: tuple[int, Array] | None = None
@@ -73,7 +71,7 @@ class ParquetSource(VectorSource):
 
     def _group(self, group: int) -> Array:
         if self._kept is None or self._kept[0] != group:
-            column = _read_group(self._file, self._reader, self._column, group, self.name)
+            column = _read_group(self._reader, self._column, group, self.name)
             self._kept = (group, _as_rows(column, self.name))
         return self._kept[1]
 
@@ -82,27 +80,30 @@ class ParquetSource(VectorSource):
         self._file.close()
 
 
-def _read_group(file: ByteFile, reader: Any, column: str, group: int, name: str) -> Any:
-    """Read a column of one row group, after a look at how much the file says that this is."""
-    kind = reader.schema_arrow.field(column).type
+def _read_group(reader: Any, column: str, group: int, name: str) -> Any:
+    """Read a column of one row group; what it claims was looked at when the file was opened."""
     try:
-        rows = reader.metadata.row_group(group)
-        for number in range(rows.num_columns):
-            part = rows.column(number)
-            if part.path_in_schema.partition(".")[0] == column.partition(".")[0]:
-                # A run of equal values takes a few bytes, whatever its length. Strings are read as a dictionary.
-                width = kind.byte_width if _is_codes(kind) else 8
-                check_claim(name, max(part.num_values, rows.num_rows) * width, file.size)
-                check_claim(name, part.total_uncompressed_size, file.size)
         found = reader.read_row_group(group, columns=[column]).column(0).combine_chunks()
         found.validate(full=True)
+        n_rows = reader.metadata.row_group(group).num_rows
     except READ_ERRORS as error:
-        if isinstance(error, InputFileError):
-            raise
         raise InputFileError(f"{name} is damaged in row group {group}: {one_line(error)}") from error
-    if len(found) != rows.num_rows:
-        raise InputFileError(f"{name} is damaged in row group {group}: {len(found):,} rows, expected {rows.num_rows:,}")
+    if len(found) != n_rows:
+        raise InputFileError(f"{name} is damaged in row group {group}: {len(found):,} rows, expected {n_rows:,}")
     return found
+
+
+def _check_claims(file: ByteFile, column: str, kind: Any) -> None:
+    """Check how much a column says that it holds: of strings one each, for they are read as a dictionary."""
+    name = f"{file.name}::{brief(column)}"
+    width = kind.byte_width if _is_codes(kind) else 8
+    for n_rows, claims in read_claims(file):
+        if n_rows < 0:
+            raise InputFileError(f"{name} is damaged: a row group has {n_rows:,} rows")
+        for whole, n_values, n_bytes in claims:
+            if whole == column:
+                check_claim(name, max(n_values, n_rows) * width, file.size)
+                check_claim(name, n_bytes, file.size)
 
 
 def _strings(column: Any) -> Array:
@@ -197,6 +198,7 @@ def _open_column(file: ByteFile, inner: str | None, wanted: str, fits: Any) -> t
     if len(kinds) < len(schema.names):
         raise InputFileError(f"{file.name} has two columns of one name: expected a name each")
     _check_type(kinds[column], f"{file.name}::{brief(column)}")
+    _check_claims(file, column, kinds[column])
     if _is_text(kinds[column]):
         file.handle.seek(0)
         reader = pq.ParquetFile(file.handle, read_dictionary=[column])

@@ -14,6 +14,9 @@ from guarantees.fuzzing import documents, seeds, zarr_seeds
 from guarantees.fuzzing.mutators import mutate
 from guarantees.fuzzing.oracle import MIB, judge
 from hashdb.errors import HashDBError
+from hashdb.inputs.files import ByteFile
+from hashdb.inputs.matlab_check import check_mat
+from hashdb.inputs.parquet_check import read_claims
 
 _ROWS = 5  # of a batch
 
@@ -79,6 +82,16 @@ def _read_as_anything(format: str | None, *inner: str) -> Callable[[Path], objec
     return run
 
 
+def _checked(check: Callable[[ByteFile], object]) -> Callable[[Path], object]:
+    """Do only what is done before others' parsers read a file."""
+
+    def run(path: Path) -> None:
+        with open(path, "rb", buffering=0) as handle, ByteFile(handle, str(path)) as file:
+            check(file)
+
+    return run
+
+
 @contextmanager
 def all_told() -> Iterator[Callable[..., None]]:
     """Try several things; at the end the longest complaint is raised, so that it is judged."""
@@ -132,6 +145,8 @@ def targets() -> dict[str, Target]:
         )
         for name, make, inner in _BY_FORMAT
     ]
+    found.append(Target("mat-walk", _checked(check_mat), seeds.mats))
+    found.append(Target("parquet-footer", _checked(read_claims), seeds.parquets))
     zarr = Target("zarr", _read_as_anything("zarr"), zarr_seeds.zarrs, is_ours=False, floor=packed)
     found.append(replace(zarr, harm=zarr_seeds.harm, write=zarr_seeds.unpack))
     found.append(Target("gzip", _read_as_anything("npy"), seeds.gzips, floor=packed))
