@@ -9,6 +9,9 @@
 | `jsonl`, `table`, `hexlist` | ``.jsonl``, ``.csv``, text, hex codes; over `lines` |
 | `stores`, `parquet` | ``.zarr``, ``.h5``, ``.parquet`` |
 
+What a file claims is checked before memory is taken for it or another library reads it: `limits`, `matlab_check`,
+`hdf5_check`, `parquet_check`, `zarr_check`.
+
 `encoded` turns images and strings into vectors, with the function of an encoder.
 
 Any of them may be gzipped, come from a pipe or from standard input; `files` sees to that. Where a file holds several

@@ -24,6 +24,7 @@ from typing import Any
 
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # others reserve memory in advance
 
+_PATIENCE = 150  # seconds for one input
 _ADDRESSES = 3 << 30  # bytes beyond what the process has at its start: a claimed petabyte is refused at once
 
 
@@ -79,6 +80,7 @@ class _Runner:
         self.done += 1
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         self.options.last.write_bytes(raw)  # should the process end
+        faulthandler.dump_traceback_later(_PATIENCE, exit=True)  # what hangs in a library of C gets no signal
         try:
             self.target.try_input(raw, self.path)
             # What C libraries take is not traced.
