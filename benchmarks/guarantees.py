@@ -2,7 +2,7 @@
 
 The proofs are the modules of tests/guarantees, with their tests marked ``slow``; all of them take six to eight hours of
 one processor, most of it the parsers. What has passed is kept in the folder of ``--work``, and a rerun goes on where
-the last one stopped; a new state of the code wants a new folder. With names of modules (``test_kills``), only these run.
+the last one stopped; a new state of the code wants a new folder. With names of modules, only these run.
 """
 
 from __future__ import annotations
