@@ -149,6 +149,26 @@ def load_arrays(path: Path) -> Arrays:
         return load_npz(ByteFile(handle, str(path)))
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file as one step.
+
+    Raises
+    ------
+    StorageError
+        The file system refused.
+    """
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            beside.write_text(text, encoding="utf-8")
+            os.replace(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
 def _digest_of(array: NDArray[Any]) -> bytes:
     digest = hashlib.sha256(f"{array.dtype.str} {array.shape}".encode())
     if array.ndim == 0:

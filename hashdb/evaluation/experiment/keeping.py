@@ -12,15 +12,13 @@
 from __future__ import annotations
 
 import json
-import os
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hashdb.errors import ArgumentError, InputFileError, StorageError, brief
+from hashdb.errors import ArgumentError, InputFileError, brief
 from hashdb.evaluation.experiment.units import Unit
-from hashdb.evaluation.saving import Arrays, load_arrays, save_arrays
+from hashdb.evaluation.saving import Arrays, load_arrays, save_arrays, write_text
 from hashdb.inputs.formats import one_line
 
 _FORMAT = 1
@@ -124,26 +122,6 @@ class Cells:
                 f"{self.folder} holds cells of another protocol ({changes}); choose another output folder, or remove "
                 "this one to begin again"
             )
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file as one step.
-
-    Raises
-    ------
-    StorageError
-        The file system refused.
-    """
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            beside.write_text(text, encoding="utf-8")
-            os.replace(beside, path)
-        finally:
-            beside.unlink(missing_ok=True)
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error}") from error
 
 
 def _given(unit: Unit) -> dict[str, str]:

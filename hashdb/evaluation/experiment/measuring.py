@@ -113,7 +113,8 @@ class Measuring:
     def _validate(self, params: dict[str, Any]) -> float:
         """Give the mean average precision on the validation parts, over all directions."""
         truth = self._round.validation
-        assert truth is not None
+        if truth is None:
+            raise ArgumentError("this split has no validation parts, which tuning needs; choose one that has")
         split, model, values = self._round.split, self._fit(params), []
         for query, database in self._directions():
             asked = model.encode(self._material.vectors[query][split.validation_queries], query or None)

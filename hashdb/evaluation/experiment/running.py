@@ -15,13 +15,14 @@ from hashdb.codes import check_n_bits
 from hashdb.errors import ArgumentError
 from hashdb.evaluation.experiment import tables
 from hashdb.evaluation.experiment.gathering import gather, surroundings
-from hashdb.evaluation.experiment.keeping import Cells, write_text
+from hashdb.evaluation.experiment.keeping import Cells
 from hashdb.evaluation.experiment.material import Material, load
 from hashdb.evaluation.experiment.measuring import check_metrics
 from hashdb.evaluation.experiment.protocol import Protocol
 from hashdb.evaluation.experiment.rounds import Round, check_round, prepare
 from hashdb.evaluation.experiment.units import Scheme, check_schemes, schemes_of, units_of
 from hashdb.evaluation.metrics import whole_numbers
+from hashdb.evaluation.saving import write_text
 from hashdb.inputs.formats import nearest
 from hashdb.progress import Progress, silent
 

@@ -133,5 +133,6 @@ def _end_with_parent() -> None:
 
 
 def _measure(unit: Unit) -> None:
-    assert _worker is not None
+    if _worker is None:
+        raise HashDBError("a process was to measure before it had been given the data")
     _worker.measure(unit)

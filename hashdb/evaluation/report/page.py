@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import uuid
 from pathlib import Path
 from typing import Any
 
-from hashdb.errors import StorageError
 from hashdb.evaluation.report import charts, tables
 from hashdb.evaluation.report.document import Document, Results, scheme_name
 from hashdb.evaluation.report.extra import require
@@ -15,6 +13,7 @@ from hashdb.evaluation.report.gallery import Images, gallery
 from hashdb.evaluation.report.measures import meaning, ordered
 from hashdb.evaluation.report.palette import variables
 from hashdb.evaluation.report.protocol import marks, protocol
+from hashdb.evaluation.saving import write_text
 
 
 def write_report(results: Results, path: str | os.PathLike[str], images: Images | None = None) -> None:
@@ -86,22 +85,10 @@ def write_page(path: str | os.PathLike[str], template: str, **values: Any) -> No
         lstrip_blocks=True,
     )
     page = environment.get_template(template).render(variables=variables(), **values)
-    _replace(Path(path), page)
+    write_text(Path(path), page)
 
 
 def _gallery_words(document: Document) -> str:
     shown = document.results["gallery"]
     kind = shown.get("database_codes") or (document.kinds[0] if len(document.kinds) == 1 else "")
     return f"{scheme_name(shown)}, {shown['bits']} bits{kind and f', {kind} database codes'}"
-
-
-def _replace(path: Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        try:
-            beside.write_text(text, encoding="utf-8")
-            os.replace(beside, path)
-        finally:
-            beside.unlink(missing_ok=True)
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror or error}") from error

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from hashdb.errors import HashDBError
 from hashdb.evaluation.report.palette import stand_in, variables
 
 _FACE = "DejaVu Sans"
@@ -74,7 +75,8 @@ def _tones() -> dict[str, str]:
 
 def _for_page(svg: str, name: str, title: str, description: str) -> str:
     head = re.search(r'<svg [^>]*viewBox="0 0 ([\d.]+) ([\d.]+)"[^>]*>', svg)
-    assert head, "matplotlib writes a viewBox"
+    if head is None:
+        raise HashDBError("matplotlib drew a chart of no size, so the page cannot hold it; try another version of it")
     body = svg[head.end() :]
     body = re.sub(r"<style.*?</style>", "", body, flags=re.DOTALL)  # it would hold for the whole page
     body = re.sub(r"<[^>]+>", lambda tag: _tidy(tag[0]), body)
