@@ -85,7 +85,8 @@ def _from_strings(values: Sequence[Any]) -> npt.NDArray[np.int64]:
 
 def _whole(array: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     if array.dtype.kind == "f":
-        bad = ~np.isfinite(array) | (array != np.floor(array)) | (np.abs(array) > 2.0**53)
+        with np.errstate(invalid="ignore"):  # NaN in a form that signals
+            bad = ~np.isfinite(array) | (array != np.floor(array)) | (np.abs(array) > np.float64(2**53))
         if bad.any():
             row = int(np.flatnonzero(bad)[0])
             raise ArgumentError(f"label {row} is {array[row]}: expected whole numbers from -1 (unlabelled)")

@@ -178,7 +178,10 @@ def as_labels(labels: Any, n_rows: int) -> NDArray[Any]:
         checked: NDArray[Any] = np.ascontiguousarray(array.astype(np.bool_))
         labelled = checked.any(axis=1)
     else:
-        wrong = ~(array >= -1) | (array > 2**53) | (array != np.floor(array)) if array.dtype.kind == "f" else array < -1
+        wrong = ~(array >= -1)  # NaN too
+        if array.dtype.kind == "f":
+            with np.errstate(invalid="ignore"):  # NaN in a form that signals
+                wrong |= (array > np.float64(2**53)) | (array != np.floor(array))  # 2**53 is beyond half floats
         if np.any(wrong):
             row = int(np.flatnonzero(wrong)[0])
             raise ArgumentError(f"label of row {row} is {array[row]}, expected a whole number, -1 for unlabelled")

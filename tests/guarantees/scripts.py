@@ -8,11 +8,12 @@ from pathlib import Path
 HERE = Path(__file__).parent
 
 
-def run_script(name, *arguments, timeout):
+def run_script(name, *arguments, timeout, **environment):
     """Run a script beside this file and give what it printed; it fails where the script ends with an error."""
+    path = os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [sys.executable, HERE / name, *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])},
+        env={**os.environ, "PYTHONPATH": path, **environment},
         capture_output=True,
         text=True,
         timeout=timeout,

@@ -181,6 +181,7 @@ def test_labels_from_each_format(tmp_path, write):
         f"{write.jsonl(tmp_path / 'a.jsonl', [{'x': [1], 'y': int(v)} for v in values])}::y",
         values.tolist(),
         values,
+        values.astype(np.float16),  # 2**53, the most that is whole in float64, is beyond them
     ]
     for spec in files:
         found = read_labels(spec)

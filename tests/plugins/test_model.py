@@ -153,6 +153,13 @@ def test_labels_that_cannot_be_used_are_refused(vectors: np.ndarray, labels, mes
         fit(vectors, "itq-cca", 8, labels=labels)
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float64, np.uint8])
+def test_whole_labels_of_any_type_are_used(vectors: np.ndarray, dtype: type) -> None:
+    labels = np.arange(500) % 9
+    expected = fit(vectors, "itq-cca", 8, labels=labels).encode(vectors)
+    assert np.array_equal(fit(vectors, "itq-cca", 8, labels=labels.astype(dtype)).encode(vectors), expected)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -26,6 +26,8 @@ os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # others reserve m
 
 _PATIENCE = 150  # seconds for one input
 _ADDRESSES = 3 << 30  # bytes beyond what the process has at its start: a claimed petabyte is refused at once
+_NOISE = 64 << 20  # bytes by which a process may grow whatever it reads
+_TRACED = 8  # memory is traced for one input in so many: that takes twice the time; the process is looked at for each
 
 
 def main() -> None:
@@ -51,6 +53,12 @@ def _kernels() -> list[str]:
     return [".".join(part).removesuffix(".__init__") for part in parts]
 
 
+def _peak() -> int:
+    """Tell how many bytes of address space the process has had at most: what is claimed and not touched counts too."""
+    status = Path("/proc/self/status").read_bytes()
+    return int(status.partition(b"VmPeak:")[2].split(maxsplit=1)[0]) << 10
+
+
 class _Runner:
     """Runs inputs and counts them."""
 
@@ -72,22 +80,25 @@ class _Runner:
             self.target.try_input(raw, self.path)
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + _ADDRESSES, most))
-        if self.target.is_ours:
-            tracemalloc.start()
 
     def one(self, raw: bytes) -> None:
         """Run one input; a broken promise is told and kept, and the fuzzing goes on."""
+        if self.done % _TRACED == 0:  # starts a thread, which takes as long as reading a small file
+            faulthandler.dump_traceback_later(_PATIENCE, exit=True)  # what hangs in a library of C gets no signal
+            if self.target.is_ours:
+                tracemalloc.start()
         self.done += 1
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         self.options.last.write_bytes(raw)  # should the process end
-        faulthandler.dump_traceback_later(_PATIENCE, exit=True)  # what hangs in a library of C gets no signal
+        before = _peak()
         try:
             self.target.try_input(raw, self.path)
             # What C libraries take is not traced.
-            if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before > (self.target.floor >> 10) + (64 << 10):
-                raise MemoryError(f"the process has grown from {before:,} KiB")
+            if _peak() - before > self.target.floor + _NOISE:
+                raise MemoryError(f"the process has grown from {before:,} bytes")
         except Exception as error:
             self._keep(raw, error)
+        finally:
+            tracemalloc.stop()
 
     def _keep(self, raw: bytes, error: Exception) -> None:
         frames = traceback.extract_tb(error.__traceback__)
