@@ -65,8 +65,9 @@ class Proof:
         elif report.when == "call" and report.passed:
             tried = {name: number for name, number in report.user_properties if isinstance(number, int)}
             self.passed[report.nodeid] = {"seconds": round(report.duration, 1), "tried": tried}
-        elif report.failed:  # in the end, for instance
-            self.passed.pop(report.nodeid, None)
+        elif report.failed:
+            self.passed.pop(report.nodeid, None)  # it may have failed in its end only
+            print(f"\n{report.nodeid}\n{report.longreprtext}", flush=True)  # pytest itself waits for the last test
         self._keep()
 
     def _keep(self) -> None:

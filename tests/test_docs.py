@@ -67,3 +67,15 @@ def test_the_methods_table_of_the_readme_names_every_built_in() -> None:
     names = set(re.findall(r"^([\w-]+) =", section, re.M))
     rows = set(re.findall(r"^\| `([\w-]+)` \|", (ROOT / "README.md").read_text(encoding="utf-8"), re.M))
     assert names == rows
+
+
+def test_every_proof_that_the_guarantees_name_is_there() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs/guarantees.md").read_text(encoding="utf-8")))
+    modules = list((ROOT / "tests").rglob("test_*.py"))
+    tests = {
+        name
+        for module in modules
+        for name in re.findall(r"^def (test_\w+)\(", module.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert len(named) > 80
+    assert not named - tests - {module.stem for module in modules}

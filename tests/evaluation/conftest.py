@@ -1,4 +1,4 @@
-"""Rankings with ties, and slow definitions that share no code with the package."""
+"""Rankings with ties, slow definitions that share no code with the package, and experiments that are watched."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import itertools
 import math
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
+
+from hashdb.evaluation.experiment.measuring import Measuring
 
 PROPERTY = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 
@@ -54,3 +57,23 @@ def slow_ndcg(grades, k, gain="exponential"):
 
     ideal = dcg(sorted(grades, reverse=True))
     return dcg(grades) / ideal if ideal else 0.0
+
+
+@pytest.fixture
+def without_a_report(monkeypatch):
+    """Pages take seconds, and have tests of their own."""
+    monkeypatch.setattr("hashdb.evaluation.report.missing", lambda: ["matplotlib"])
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Name the units that are measured."""
+    names = []
+    measure = Measuring.measure
+
+    def noted(self):
+        names.append(self._unit.name)
+        return measure(self)
+
+    monkeypatch.setattr(Measuring, "measure", noted)
+    return names

@@ -1,16 +1,14 @@
-"""Experiments on small data: what is measured, kept, tuned and refused."""
+"""Experiments on small data measure what codes, truths and splits made by hand give."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import hashdb
-from hashdb.datasets import Dataset
-from hashdb.errors import ArgumentError, HashDBError, InputFileError
+from hashdb.errors import ArgumentError
 from hashdb.evaluation import (
     EpsilonTruth,
     LabelTruth,
@@ -22,61 +20,10 @@ from hashdb.evaluation import (
     make_split,
     run_experiment,
 )
-from hashdb.evaluation.experiment import working
-from hashdb.evaluation.experiment.measuring import Measuring
-from hashdb.evaluation.splits import PARTS
 
-N = 240
-SIZES = {"test_queries": 20, "validation_queries": 16, "training": 80, "validation_database": 50}
-SMALL = Protocol(sizes=SIZES, at=(5, 40), radius=(1,))
+from .experiment_kit import SIZES, SMALL, N, dataset, pairs, points
 
-
-def points(n=N, dim=10, n_classes=4, seed=0):
-    """Rows around a centre for each class."""
-    rng = np.random.default_rng(seed)
-    labels = np.arange(n) % n_classes
-    return (rng.standard_normal((n, dim)) + 2 * rng.standard_normal((n_classes, dim))[labels]).astype(
-        np.float32
-    ), labels
-
-
-def dataset(**changes):
-    vectors, labels = points()
-    return Dataset(**{"name": "points", "vectors": vectors, "labels": labels, **changes})
-
-
-def pairs(n=N, n_train=None):
-    vectors, labels = points(n)
-    other = np.tanh(vectors @ np.random.default_rng(1).standard_normal((10, 7)).astype(np.float32))
-    return Dataset("pairs", {"image": vectors, "text": other}, labels, n_train=n_train)
-
-
-def without_times(results):
-    cells = [
-        {**cell, "runs": [{k: v for k, v in run.items() if k != "seconds"} for run in cell["runs"]]}
-        for cell in results["cells"]
-    ]
-    return json.loads(json.dumps({**results, "cells": cells}))
-
-
-@pytest.fixture(autouse=True)
-def _without_a_report(monkeypatch):
-    """Pages take seconds, and have tests of their own."""
-    monkeypatch.setattr("hashdb.evaluation.report.missing", lambda: ["matplotlib"])
-
-
-@pytest.fixture
-def measured(monkeypatch):
-    """Name the units that are measured."""
-    names = []
-    measure = Measuring.measure
-
-    def noted(self):
-        names.append(self._unit.name)
-        return measure(self)
-
-    monkeypatch.setattr(Measuring, "measure", noted)
-    return names
+pytestmark = pytest.mark.usefixtures("without_a_report")
 
 
 def test_every_value_is_that_of_codes_compared_without_an_index():
@@ -129,122 +76,9 @@ def test_the_curves_are_those_of_sorted_distances():
         assert curves["precision_recall"]["precision"][radius] == pytest.approx(pooled / max(1, near.sum()), abs=1e-6)
 
 
-def test_processes_change_times_and_nothing_else(tmp_path):
-    options = {"protocol": SMALL, "runs": 2, "baseline": "itq"}
-    one = run_experiment(dataset(), ["lsh", "itq"], [8], **options)
-    two = run_experiment(dataset(), ["lsh", "itq"], [8], jobs=2, output=tmp_path, **options)
-    assert without_times(one) == without_times(two)
-    assert json.loads((tmp_path / "results.json").read_text()) == json.loads(json.dumps(two))
-
-
-def test_what_is_finished_is_kept_and_gives_the_same_results(tmp_path, measured):
-    first = run_experiment(dataset(), ["lsh", "pcah"], 8, protocol=SMALL, runs=2, output=tmp_path)
-    assert len(measured) == 4
-    (tmp_path / "cells" / "pcah-8-run01.json").unlink()
-    measured.clear()
-    again = run_experiment(dataset(), ["lsh", "pcah"], 8, protocol=SMALL, runs=2, output=tmp_path)
-    assert measured == ["pcah-8-run01"]
-    assert without_times(again) == without_times(first)
-    measured.clear()
-    more = run_experiment(dataset(), ["pcah"], [8, 4], protocol=SMALL, runs=3, output=tmp_path)
-    assert measured == ["pcah-4-run00", "pcah-4-run01", "pcah-8-run02", "pcah-4-run02"]
-    assert more["cells"][0]["runs"][:2] == again["cells"][1]["runs"]
-
-
-def test_an_experiment_that_is_interrupted_goes_on(tmp_path, monkeypatch, measured):
-    def stop(units, *others):
-        for number, unit in enumerate(work(units, *others)):
-            if number == 1:
-                raise KeyboardInterrupt
-            yield unit
-
-    work = working.work
-    monkeypatch.setattr(working, "work", stop)
-    with pytest.raises(KeyboardInterrupt):
-        run_experiment(dataset(), ["lsh"], 8, protocol=SMALL, runs=4, output=tmp_path)
-    monkeypatch.setattr(working, "work", work)
-    measured.clear()
-    run_experiment(dataset(), ["lsh"], 8, protocol=SMALL, runs=4, output=tmp_path)
-    assert measured == ["lsh-8-run02", "lsh-8-run03"]
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"protocol": replace(SMALL, seed=1)}, r"cells of another protocol \(seed was 0, now 1\)"),
-        ({"protocol": replace(SMALL, split="standard")}, "split was 'improved', now 'standard'"),
-        ({"data": dataset(labels=np.arange(N) % 3)}, "data was"),
-        ({"params": {"itq": {"iterations": 3}}}, "was measured with params by default, now {'method.iterations': '3'}"),
-    ],
-)
-def test_a_change_of_protocol_is_refused(tmp_path, measured, changes, message):
-    options = {"data": dataset(), "methods": ["itq"], "bits": 8, "protocol": SMALL, "runs": 1, "output": tmp_path}
-    run_experiment(**options)
-    measured.clear()
-    with pytest.raises(ArgumentError, match=message):
-        run_experiment(**{**options, **changes})
-    assert measured == []
-
-
-def test_a_damaged_cell_is_named(tmp_path):
-    options = {"data": dataset(), "methods": ["lsh"], "bits": 8, "protocol": SMALL, "runs": 1, "output": tmp_path}
-    run_experiment(**options)
-    (tmp_path / "cells" / "lsh-8-run00.npz").write_bytes(b"nothing")
-    with pytest.raises(InputFileError, match=r"lsh-8-run00\.npz cannot be read .* remove it"):
-        run_experiment(**options)
-
-
-def test_splits_are_kept_can_be_loaded_and_are_disjoint(tmp_path):
-    run_experiment(dataset(), ["lsh"], 4, protocol=SMALL, runs=3, output=tmp_path)
-    drawn = []
-    for run in range(3):
-        split = Split.load(tmp_path / "splits" / f"run-{run:02d}.npz")
-        assert sorted(np.concatenate([split.parts[part] for part in PARTS]).tolist()) == list(range(N))
-        drawn.append(split.test_queries.tolist())
-    assert drawn[0] != drawn[1] != drawn[2]
-
-
 def test_a_standard_split_searches_all_but_the_test_queries():
     results = run_experiment(dataset(), ["lsh"], 4, protocol=replace(SMALL, split="standard"), runs=1)
     assert results["protocol"]["parts"]["test database"] == N - 20
-
-
-def test_tuning_chooses_by_the_validation_parts_and_never_sees_the_test_parts():
-    data = dataset()
-    protocol = replace(SMALL, tune="grid")
-    results = run_experiment(data, ["itq"], 6, protocol=protocol, runs=2)
-    for run in results["cells"][0]["runs"]:
-        split = make_split(N, data.labels, seed=run["run"], **{f"n_{part}": size for part, size in SIZES.items()})
-        truth = LabelTruth(data.labels[split.validation_queries], data.labels[split.validation_database])
-        values = {}
-        for iterations in (20, 50, 100):
-            rows = data.vectors[np.sort(split.training)]
-            model = hashdb.fit(rows, "itq", 6, params={"iterations": iterations}, seed=run["run"])
-            parts = (model.encode(data.vectors[split.parts[f"validation_{part}"]]) for part in ("database", "queries"))
-            values[iterations] = evaluate(*parts, truth, n_bits=6)["map"]
-        assert {one["params"]["iterations"]: one["map"] for one in run["trials"]} == pytest.approx(values)
-        assert run["chosen"] == {"iterations": max(values, key=lambda one: (values[one], -one))}
-        assert run["all_params"]["iterations"] == run["chosen"]["iterations"]
-    split = make_split(N, data.labels, **{f"n_{part}": size for part, size in SIZES.items()})
-    scrambled = data.vectors.copy()
-    for part in ("test_queries", "test_database"):
-        scrambled[split.parts[part]] = np.random.default_rng(9).standard_normal((len(split.parts[part]), 10))
-    other = run_experiment(dataset(vectors=scrambled), ["itq"], 6, protocol=protocol, runs=1)["cells"][0]["runs"][0]
-    assert other["trials"] == results["cells"][0]["runs"][0]["trials"]
-    assert other["metrics"]["map"] < results["cells"][0]["runs"][0]["metrics"]["map"]
-
-
-def test_a_random_search_tries_some_and_leaves_given_params_alone():
-    protocol = replace(SMALL, tune="random", trials=2)
-    options = {"protocol": protocol, "runs": 1, "params": {"npq": {"q": 2}}}
-    cells = run_experiment(dataset(), ["pcah+npq", "lsh"], 4, **options)["cells"]
-    run = cells[0]["runs"][0]
-    assert len(run["trials"]) == 2
-    assert set(run["chosen"]) == {"quantiser.alpha", "quantiser.beta"}
-    assert run["chosen"] in [one["params"] for one in run["trials"]]
-    assert cells[0]["params"] == {"quantiser.q": 2}
-    assert cells[0]["n_stored_bits"] == 6
-    assert cells[1]["runs"][0]["chosen"] == {}
 
 
 def test_supervised_methods_learn_from_the_labels_of_the_training_rows(monkeypatch):
@@ -417,85 +251,3 @@ def test_the_gallery_asks_with_rows_that_have_an_image_first_and_names_classes()
         for query in gallery["queries"]
         for one in query["neighbours"]
     )
-
-
-BAD = [
-    ({"data": "cifar10-gits"}, "unknown data set 'cifar10-gits'; did you mean 'cifar10-gist'"),
-    ({"data": "nothing.npz"}, "nothing.npz"),
-    ({"data": dataset(labels=None), "protocol": Protocol(truth="labels")}, "truth is labels, but points has none"),
-    ({"data": dataset(labels=np.zeros(N, int))}, "labels of points have one class"),
-    ({"data": dataset(labels=np.full(N, -1))}, "labels of points have no labelled row"),
-    ({"protocol": replace(SMALL, sizes={**SIZES, "training": 500})}, "training asks for 500 of 240 rows"),
-    (
-        {"protocol": replace(SMALL, sizes={**SIZES, "test_queries": 150, "training": 9})},
-        "test_queries asks for 150 rows balanced",
-    ),
-    ({"protocol": replace(SMALL, sizes={"test": 5})}, "part is 'test', expected one of test_queries"),
-    ({"protocol": replace(SMALL, split="improve")}, "split is 'improve', .* did you mean 'improved'"),
-    ({"protocol": replace(SMALL, truth="nearest", neighbours=500)}, "neighbours is 500, expected fewer than the 74"),
-    ({"protocol": replace(SMALL, database_codes="learned")}, "an improved split keeps these apart"),
-    ({"protocol": replace(SMALL, split="given")}, "points comes without a partition"),
-    ({"protocol": replace(SMALL, split="given"), "data": dataset(n_train=N)}, "leaves no row to ask"),
-    ({"protocol": replace(SMALL, split="given"), "data": dataset(n_train=70)}, "training asks for 80 of 70 rows"),
-    ({"protocol": replace(SMALL, tune="grid", sizes={**SIZES, "validation_queries": 0})}, "tuning needs validation"),
-    ({"methods": ["itq", "kshh"]}, "kshh"),
-    ({"methods": ["itq+lsh"]}, "'lsh' is of kind method"),
-    ({"methods": ["itq+"]}, "method 'itq\\+' cannot be read"),
-    ({"methods": ["itq", "itq"]}, "named twice"),
-    ({"methods": []}, "there are no methods"),
-    ({"methods": ["cvh"]}, "cvh learns from paired modalities, but points has one kind of vectors"),
-    ({"methods": ["codes"]}, "method codes takes bits"),
-    ({"methods": ["itq"], "data": pairs()}, "itq learns from one kind of vectors, but pairs has the modalities"),
-    ({"methods": ["ksh"], "data": dataset(labels=None)}, "ksh learns from labels, and points has none"),
-    ({"methods": ["cvh"], "data": pairs(), "protocol": replace(SMALL, truth="nearest")}, "which compares vectors"),
-    ({"params": {"itqq": {"iterations": 3}}}, "params are given for 'itqq', which is not measured; did you mean 'itq'"),
-    ({"params": {"itq": {"iteration": 3}}}, "did you mean 'iterations'"),
-    ({"params": {"itq": {"iterations": "many"}}}, "param 'iterations' of itq is 'many'"),
-    ({"bits": [8, 0]}, "n_bits is 0"),
-    ({"bits": []}, "bits are \\[\\]"),
-    ({"methods": ["itq+dbq"], "bits": 7}, "7"),
-    ({"runs": 0}, "runs is 0, expected a whole number from 1"),
-    ({"baseline": "ksh"}, "baseline is 'ksh', expected one of the methods: itq"),
-    ({"metrics": ["maps"]}, "metric 'maps' is not measured; did you mean 'map'"),
-    ({"data": dataset(vectors=np.where(np.arange(N)[:, None] == 7, np.nan, points()[0]))}, "row 7"),
-]
-
-
-@pytest.mark.parametrize(("changes", "message"), BAD, ids=lambda one: one if isinstance(one, str) else "")
-def test_bad_input_is_refused_before_anything_is_learned(measured, changes, message):
-    options = {"data": dataset(), "methods": ["itq"], "bits": 8, "protocol": SMALL, "runs": 2, **changes}
-    with pytest.raises(HashDBError, match=message):
-        run_experiment(**options)
-    assert measured == []
-
-
-def test_queries_to_which_nothing_is_relevant_are_refused_or_counted(measured):
-    labels = np.where(np.arange(N) < 2, 9, np.arange(N) % 3)
-    sizes = {**SIZES, "test_queries": 119, "training": 20, "validation_database": 40}
-    protocol = replace(SMALL, sizes=sizes)
-    seeds = []
-    for seed in range(40):
-        split = make_split(N, labels, seed=seed, **{f"n_{part}": size for part, size in sizes.items()})
-        lone = np.flatnonzero(labels[split.test_queries] == 9)
-        if lone.size and not (labels[split.test_database] == 9).any():
-            seeds.append((seed, split.test_queries[lone[0]]))
-    seed, row = seeds[0]
-    with pytest.raises(ArgumentError, match=f"relevant to 1 of 119 test queries of run 0, the first is row {row};"):
-        run_experiment(dataset(labels=labels), ["lsh"], 8, protocol=replace(protocol, seed=seed), runs=1)
-    assert measured == []
-    counted = replace(protocol, seed=seed, unmatched="count")
-    metrics = run_experiment(dataset(labels=labels), ["lsh"], 8, protocol=counted, runs=1)["cells"][0]["runs"][0]
-    assert metrics["metrics"]["queries_without_relevant"] == 1
-
-
-def test_a_file_that_broke_off_is_refused(tmp_path, measured):
-    vectors, labels = points()
-    np.savez(tmp_path / "mine.npz", vectors=vectors, labels=labels)
-    results = run_experiment(tmp_path / "mine.npz", ["lsh"], 8, protocol=SMALL, runs=1)
-    assert results["protocol"]["dataset"] == "mine"
-    whole = (tmp_path / "mine.npz").read_bytes()
-    (tmp_path / "mine.npz").write_bytes(whole[: len(whole) // 2])
-    measured.clear()
-    with pytest.raises(HashDBError, match=r"mine\.npz"):
-        run_experiment(tmp_path / "mine.npz", ["lsh"], 8, protocol=SMALL, runs=1)
-    assert measured == []

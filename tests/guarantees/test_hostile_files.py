@@ -33,7 +33,7 @@ HAS_ATHERIS = importlib.util.find_spec("atheris") is not None
 
 def fuzz(names: list[str], tmp_path: Path, *options: object, timeout: float) -> dict[str, int]:
     """Fuzz some targets in a process of their own; give how many inputs each read."""
-    places = ("--faults", tmp_path, "--last", tmp_path / "last", "--corpus", tmp_path / "corpus")
+    places = ("--faults", tmp_path, "--corpus", tmp_path / "corpus")
     one_arena = {"MALLOC_ARENA_MAX": "1"}  # each further one reserves 128 MiB of addresses, whatever is read
     printed = run_script("fuzzing/child.py", *names, *places, *options, timeout=timeout, **one_arena)
     done = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]

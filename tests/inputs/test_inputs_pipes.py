@@ -49,6 +49,7 @@ def npz_bytes(**arrays: np.ndarray) -> bytes:
         ("-", "jsonl", "\n".join(map(str, MATRIX.tolist())).encode()),
         ("-", "fvecs", b"".join(np.int32(5).tobytes() + row.tobytes() for row in MATRIX)),
     ],
+    ids=["npy", "path", "gzip", "npz", "text", "csv", "jsonl", "fvecs"],
 )
 def test_stdin_is_read_in_any_order_and_leaves_nothing(tmp_path, monkeypatch, spec, format, raw):
     monkeypatch.setattr(sys, "stdin", Stdin(raw))

@@ -1,4 +1,4 @@
-"""Plugins on sys.path without an installation."""
+"""Plugins on sys.path without an installation, and one that notes what it is given."""
 
 from __future__ import annotations
 
@@ -63,3 +63,36 @@ def install(tmp_path: Path, use_folder: Use) -> Install:
         return name
 
     return write
+
+
+NOSY = """
+seen = []
+
+@hashdb.hookimpl
+def describe():
+    return hashdb.MethodInfo(name="nosy", title="Nosy", paper="", year=0, supervision={supervision!r},
+                             min_bits=2, max_bits=6)
+
+@hashdb.hookimpl
+def fit(vectors, n_bits, labels):
+    seen.append((vectors, labels))
+    first = next(iter(vectors.values())) if isinstance(vectors, dict) else vectors
+    return {{"n": np.array(n_bits), "history": np.arange(3.0), "training_codes": first[:, :n_bits] > 1}}
+
+@hashdb.hookimpl
+def project(state, vectors, modality):
+    seen.append((len(vectors), modality))
+    return vectors[:, : int(state["n"])].copy()
+"""
+
+
+@pytest.fixture
+def nosy(install: Install) -> Callable[..., list]:
+    """Install a method that notes what it is given: ``nosy(supervision)`` gives the list of that."""
+
+    def make(supervision: str = "none") -> list:
+        install("nosy", NOSY.format(supervision=supervision))
+        registry.get("nosy")
+        return sys.modules[registry.claims_of("nosy")[0].value].seen
+
+    return make

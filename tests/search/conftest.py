@@ -175,3 +175,13 @@ def set_budget(monkeypatch):
 
 
 _PLANS = {name: getattr(segment_search, name) for name in ("plan_knn", "plan_radius")}
+
+
+@pytest.fixture(scope="module")
+def shared_segment():
+    """A segment of clusters with 150 queries, half of them in none."""
+    rng = np.random.default_rng(7)
+    centres = random_codes(rng, 60, 64)
+    codes = centres[rng.integers(0, 60, 4000)] ^ random_codes(rng, 4000, 64, 0.06)
+    segment = Segment(codes, 64, n_blocks=3, dead=range(0, 4000, 9)).with_tables(5)
+    return segment, np.concatenate([codes[:75], random_codes(rng, 75, 64)])

@@ -1,4 +1,4 @@
-"""What the storage tests share: makers of indexes, an independent reader, and file layers that fail."""
+"""What the storage tests share: makers of indexes, an independent reader, forged manifests, file layers that fail."""
 
 import concurrent.futures
 import errno
@@ -12,6 +12,7 @@ import numpy as np
 import zarr
 
 from hashdb.storage import Files, Store
+from hashdb.storage.documents import digest
 
 EFFECTS = (
     *("mkdir", "create", "write", "write_at", "fsync", "close", "fsync_folder"),
@@ -115,6 +116,20 @@ def expected(ids, codes):
 def tree(path):
     """Every file below a folder with its content."""
     return {str(file.relative_to(path)): file.read_bytes() for file in sorted(Path(path).rglob("*")) if file.is_file()}
+
+
+def manifest_of(path):
+    """The newest manifest of an index."""
+    (*_, newest) = sorted((path / "manifests").glob("0*.json"))
+    return newest
+
+
+def seal(path, manifest, name=None):
+    """Write a manifest with a matching checksum."""
+    manifest.pop("checksum", None)
+    body = json.dumps(manifest, sort_keys=True, separators=(",", ":")).encode()
+    data = b'{"checksum":"' + digest(body).encode() + b'",' + body[1:]
+    (name or manifest_of(path)).write_bytes(data)
 
 
 class SortingMaker:

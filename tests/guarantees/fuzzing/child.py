@@ -14,6 +14,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import sys
 import tempfile
 import time
@@ -71,8 +72,10 @@ class _Runner:
         self.done = 0
         self.faults: set[str] = set()
         fast = Path("/dev/shm")  # memory, where the system has it
-        self.folder = tempfile.TemporaryDirectory(dir=fast if os.access(fast, os.W_OK) else None)
-        self.path = Path(self.folder.name) / f"input.{self.target.name}"
+        self.folder = Path(tempfile.mkdtemp(prefix="hashdb-fuzz-", dir=fast if os.access(fast, os.W_OK) else None))
+        self.path = self.folder / f"input.{name}"
+        self.last = self.folder / "last"
+        print(f"should the process end, {self.last} keeps what it was reading", file=sys.stderr, flush=True)
         tracemalloc.stop()
         most = resource.getrlimit(resource.RLIMIT_AS)[1]
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
@@ -88,7 +91,7 @@ class _Runner:
             if self.target.is_ours:
                 tracemalloc.start()
         self.done += 1
-        self.options.last.write_bytes(raw)  # should the process end
+        self.last.write_bytes(raw)
         before = _peak()
         try:
             self.target.try_input(raw, self.path)
@@ -162,7 +165,7 @@ class _Runner:
     def report(self) -> None:
         """Print what was done."""
         print(json.dumps({"target": self.target.name, "executions": self.done, "faults": len(self.faults)}), flush=True)
-        self.folder.cleanup()
+        shutil.rmtree(self.folder)
 
 
 def _options() -> argparse.Namespace:
@@ -175,7 +178,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--engine", choices=("blind", "atheris"), default="blind")
     parser.add_argument("--corpus", type=Path, default=Path("corpus"))
     parser.add_argument("--faults", type=Path, default=Path())
-    parser.add_argument("--last", type=Path, default=Path("last-input"), help="file that keeps the input being read")
     return parser.parse_args()
 
 
