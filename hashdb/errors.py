@@ -44,15 +44,21 @@ def brief(value: Any, most: int = 80) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def _printable(text: str) -> str:
-    """Escape what would steer a terminal, and cut what is endless out of a message: inputs are quoted in it."""
+def escaped(text: str) -> str:
+    """Write what would steer a terminal as Python does, such as ``\\x1b``, and leave all other text as it is."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() or letter == " " else letter.encode("unicode_escape").decode("ascii")
+        for letter in text
+    )
+
+
+def _one_message(text: str) -> str:
+    """Escape a message and cut out what is endless: inputs are quoted in it."""
     if len(text) > 2 * _MAX_MESSAGE:
         text = text[:_MAX_MESSAGE] + text[-_MAX_MESSAGE:]
-    if not (text.isascii() and text.isprintable()):
-        text = "".join(
-            letter if letter.isprintable() or letter == " " else letter.encode("unicode_escape").decode("ascii")
-            for letter in text
-        )
+    text = escaped(text)
     return text if len(text) <= _MAX_MESSAGE else f"{text[: _MAX_MESSAGE - 400]} … {text[-390:]}"
 
 
@@ -61,7 +67,7 @@ class HashDBError(Exception):
 
     def __str__(self) -> str:
         # KeyError would show the repr of its argument; a message is meant to be read.
-        return _printable(str(self.args[0])) if self.args else ""
+        return _one_message(str(self.args[0])) if self.args else ""
 
 
 class ArgumentError(HashDBError, ValueError):

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hashdb.errors import InputFileError, brief
+from hashdb.errors import InputFileError, brief, escaped
 
 FORMATS = (
     "npy",
@@ -185,7 +185,8 @@ def listing(names: Mapping[str, str]) -> str:
     """Name the first arrays, columns or keys with their descriptions, in one line of some 300 characters at most."""
     shown: list[str] = []
     for name, text in names.items():
-        item = " ".join(f"{name[:_MAX_WORD]} {text[:_MAX_WORD]}".split())
+        words = [" ".join(word[:_MAX_WORD].split()) for word in (name, text)]
+        item = " ".join(brief(escaped(word), _MAX_WORD) for word in words).strip()
         if len(shown) == 20 or (shown and sum(map(len, shown)) + len(item) > _MAX_LISTING):
             break
         shown.append(item)
