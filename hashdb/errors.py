@@ -45,7 +45,7 @@ def brief(value: Any, most: int = 80) -> str:
 
 
 def escaped(text: str) -> str:
-    """Write what would steer a terminal as Python does, such as ``\\x1b``, and leave all other text as it is."""
+    r"""Write what would steer a terminal as Python does, such as ``\x1b``, and leave all other text as it is."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(
