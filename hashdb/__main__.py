@@ -44,11 +44,11 @@ class _Signals:
         """Say what happened and end, where a signal came before the command was over."""
         if self.number:
             self._say()
-            try:
-                sys.stdout.flush()
-            except OSError:  # who read it was stopped too
-                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            sys.exit(128 + self.number)
+            for stream in (sys.stdout, sys.stderr):
+                with suppress(OSError):  # who read it was stopped too
+                    stream.flush()
+            # Python would wait for its threads, and for ever for one of a pool whose start was interrupted.
+            os._exit(128 + self.number)
 
     def _arrived(self, number: int, frame: FrameType | None) -> None:
         if self.number:

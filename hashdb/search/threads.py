@@ -96,8 +96,10 @@ def run(tasks: Sequence[Callable[[], Result]], n_threads: int | None = None) -> 
         return [tasks[0]()]
     batch = _Batch(tasks)
     n_helpers = min(check_n_threads(n_threads), len(tasks)) - 1
-    helpers = [] if getattr(_local, "batch", None) is not None else _start(batch, n_helpers)
+    helpers: list[Future[None]] = []
     try:
+        if getattr(_local, "batch", None) is None:
+            _start(batch, n_helpers, helpers)
         batch.work()
     except BaseException:
         batch.stopped = True
@@ -170,9 +172,11 @@ class _Pool:
                 return None
 
 
-def _start(batch: _Batch, n_helpers: int) -> list[Future[None]]:
-    started = (_pool.submit(batch.work) for _ in range(n_helpers))
-    return [future for future in started if future is not None]
+def _start(batch: _Batch, n_helpers: int, helpers: list[Future[None]]) -> None:
+    for _ in range(n_helpers):
+        if (future := _pool.submit(batch.work)) is None:
+            return
+        helpers.append(future)
 
 
 def _wait(helpers: list[Future[None]], batch: _Batch) -> None:

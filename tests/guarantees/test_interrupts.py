@@ -241,3 +241,22 @@ def test_an_interrupt_where_nothing_can_be_raised_comes_a_little_later(tmp_path,
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (143, SAID[143])
     assert done.stdout == ("" if where == "a destructor" else "imported\n")
+
+
+def test_a_thread_that_nobody_ends_does_not_keep_a_command_that_is_stopped(tmp_path):
+    """As one of a pool does whose start was interrupted."""
+    code = (
+        "import signal, threading\n"
+        "from hashdb.__main__ import main\n"
+        "import hashdb.cli\n"
+        "def run():\n"
+        "    threading.Thread(target=threading.Event().wait).start()\n"
+        "    print('begun')\n"
+        "    signal.raise_signal(signal.SIGTERM)\n"
+        "hashdb.cli.main = run\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stderr, done.stdout) == (143, SAID[143], "begun\n")

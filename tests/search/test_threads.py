@@ -51,6 +51,34 @@ def test_error_of_a_task_reaches_the_caller_and_stops_the_others():
     assert threads.run([lambda: 5], 1) == [5]
 
 
+def test_an_interrupt_while_threads_are_started_stops_those_that_were(monkeypatch):
+    class Pool(threads._Pool):
+        n_submitted = 0
+
+        def submit(self, work):
+            if self.n_submitted == 1:
+                begun.wait(10)
+                raise KeyboardInterrupt
+            self.n_submitted += 1
+            return super().submit(work)
+
+    begun, stopped = threading.Event(), threading.Event()
+
+    def endless():
+        begun.set()
+        try:
+            while True:
+                threads.checkpoint()
+                time.sleep(0.001)
+        finally:
+            stopped.set()
+
+    monkeypatch.setattr(threads, "_pool", Pool())
+    with pytest.raises(KeyboardInterrupt):
+        threads.run([endless] * 3, 3)
+    assert stopped.is_set()
+
+
 def test_checkpoint_outside_a_run_does_nothing():
     assert threads.checkpoint() is None
 
