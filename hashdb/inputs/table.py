@@ -241,6 +241,8 @@ class TableSource(LineSource):
             )
         except (ValueError, OverflowError) as error:
             raise self._diagnose(lines, numbers, str(error)) from error
+        if self._is_beyond(rows) and (wrong := self._wrong_cell(lines, numbers)):
+            raise wrong
         if rows.shape != (len(lines), self.n_columns) or (not takes_all and self._is_ragged(lines)):
             raise self._diagnose(lines, numbers, "the number of cells varies")
         return rows
@@ -267,7 +269,17 @@ class TableSource(LineSource):
             f"{self.name}: line {number} has {n_cells} cells, expected {expected} as in the first row"
         )
 
+    def _is_beyond(self, rows: Array) -> bool:
+        # Older releases of NumPy read an integer that is too large as the least or the greatest there is.
+        ends = np.iinfo(np.int64)
+        return self.dtype.kind == "i" and bool(((rows == ends.min) | (rows == ends.max)).any())
+
     def _diagnose(self, lines: list[str], numbers: Sequence[int], reason: str) -> InputFileError:
+        return self._wrong_cell(lines, numbers) or InputFileError(
+            f"{self.name}: lines {numbers[0]} to {numbers[-1]} cannot be read as numbers: {brief(reason, 200)}"
+        )
+
+    def _wrong_cell(self, lines: list[str], numbers: Sequence[int]) -> InputFileError | None:
         for line, number in zip(lines, numbers, strict=True):
             cells = self._layout.cells(line)
             if len(cells) != len(self._layout.kinds):
@@ -278,13 +290,11 @@ class TableSource(LineSource):
                     return InputFileError(
                         f"{self.name}: line {number}, column {column} is {cells[column][:80]!r}: {fault}"
                     )
-        return InputFileError(
-            f"{self.name}: lines {numbers[0]} to {numbers[-1]} cannot be read as numbers: {brief(reason, 200)}"
-        )
+        return None
 
     def _fault(self, cell: str) -> str | None:
         if not is_number(cell):
             return "a value is missing, expected a number" if not cell else "expected a number"
-        if self.dtype.kind == "i" and (len(cell) > 100 or abs(int(cell)) >= 2**63):
+        if self.dtype.kind == "i" and (len(cell) > 100 or not -(2**63) <= int(cell) < 2**63):
             return "too large for int64, expected below 2**63 (1.0 in any line makes all fractions)"
         return None

@@ -79,6 +79,12 @@ def test_bad_lines_are_named(tmp_path, write, lines, message):
     assert "a.txt" in str(caught.value)
 
 
+def test_the_least_and_the_greatest_int64_are_read(tmp_path, write):
+    ends = np.iinfo(np.int64)
+    rows = whole(write.lines(tmp_path / "a.txt", [f"{ends.min} 1", f"2 {ends.max}"]))
+    assert rows.tolist() == [[ends.min, 1], [2, ends.max]]
+
+
 def test_bad_lines_far_down_are_named_too(tmp_path, write):
     path = write.lines(tmp_path / "a.csv", ["x,y"] + ["1,2"] * 1000 + ["3,oops"])
     with open_vectors(path) as source, pytest.raises(InputFileError, match=r"line 1002, column 1 is 'oops'"):
