@@ -26,7 +26,8 @@ from hashdb.errors import VersionGoneError
 from hashdb.search.scan import use_kernels
 
 N_ASKING = 3
-REMEMBERED = 64  # newest versions whose rows are known
+REMEMBERED = 256  # newest versions whose rows are known
+LOOKED_AT = 64  # of them, so that none is forgotten meanwhile
 # What memory may grow by: allocators keep what they may need again.
 ALLOWED_MIB, ALLOWED_SHARE = 16, 0.1
 # A commit holds some for a moment, which few samples meet; a leak goes on.
@@ -95,7 +96,7 @@ class Soak:
     def look_back(self, rng):
         """Open the index anew at some version, and compare all its rows."""
         try:
-            version = int(rng.choice([one.version for one in self.index.versions()]))
+            version = int(rng.choice(sorted(one.version for one in self.index.versions())[-LOOKED_AT:]))
             with hashdb.open(self.path, version=version, mmap=bool(rng.integers(2))) as old:
                 rows, codes = self.world.content(old)
         except VersionGoneError:

@@ -1,7 +1,7 @@
 """Indexes that somebody made to do harm: documents and data changed, and every checksum made to fit again.
 
-Run as a script: `python hostile_index.py --executions N --seed S` makes and uses N of them, prints a line of JSON, and
-tells what broke a promise on stderr.
+Run as a script: `python hostile_index.py --executions N --seed S` makes and uses N of them, and prints a line of JSON.
+What broke a promise is told on stderr, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -246,7 +246,8 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     from hashdb.search.scan import use_kernels
 
-    ends, done, faults, refused = time.monotonic() + options.seconds, 0, set(), 0
+    ends, done, refused = time.monotonic() + options.seconds, 0, 0
+    faults: dict[tuple[type, str], str] = {}
     fast = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=fast if os.access(fast, os.W_OK) else None) as name:
         folder = Path(name)
@@ -268,12 +269,12 @@ def main() -> None:
             except Exception as error:
                 frames = traceback.extract_tb(error.__traceback__)
                 place = next((f"{f.filename}:{f.lineno}" for f in reversed(frames) if "/hashdb/" in f.filename), "")
-                if (type(error), place) not in faults:
-                    faults.add((type(error), place))
-                    text = "".join(traceback.format_exception(error))[-2500:]
-                    print(f"seed {seed}, {changed} changed: {text}", file=sys.stderr, flush=True)
+                text = "".join(traceback.format_exception(error))[-2500:]
+                faults.setdefault((type(error), place), f"seed {seed}, {changed} changed: {text}")
             done += 1
-    print(json.dumps({"opened": done, "refused": refused, "faults": len(faults)}))
+    print(json.dumps({"opened": done, "refused": refused}))
+    if faults:
+        sys.exit("\n".join(faults.values()))
 
 
 if __name__ == "__main__":
