@@ -58,8 +58,6 @@ class _Compact:
         self._at = 0
 
     def structure(self, depth: int) -> dict[int, Any]:
-        if depth > _MAX_DEPTH:
-            raise ValueError("structures are nested too deeply")
         fields: dict[int, Any] = {}
         number = 0
         while head := self._byte():
@@ -69,6 +67,8 @@ class _Compact:
         return fields
 
     def _value(self, kind: int, depth: int) -> Any:
+        if depth > _MAX_DEPTH:
+            raise ValueError("structures or lists are nested too deeply")
         if kind in (1, 2, 3):
             return self._byte()
         if kind in (4, 5, 6):
