@@ -43,7 +43,7 @@ class Index:
         self.model: Model = model if model is not None else Model.from_document(document, arrays)
         self._settings: dict[str, Any] = dict(store.attributes.settings)
         kind = self.store_vectors
-        self._keeping = None if kind == "none" else Keeping.read(kind, arrays)
+        self._keeping = None if kind == "none" else Keeping.read(kind, arrays, self.path / "zarr.json")
         self._closed = False
 
     @property

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hashdb.errors import ArgumentError
+from hashdb.errors import ArgumentError, CorruptIndexError, brief
 
 VECTOR_STORES = ("float32", "float16", "int8")
 METRICS = ("cosine", "l2", "ip")
@@ -89,8 +90,11 @@ class Keeping:
         return cls(kind, {name: StoredVectors.learn(kind, sample) for name, sample in samples.items()})
 
     @classmethod
-    def read(cls, kind: str, arrays: Mapping[str, NDArray[Any]]) -> Keeping:
-        """Make it of what :meth:`arrays` gave; arrays of other names are passed over."""
+    def read(cls, kind: str, arrays: Mapping[str, NDArray[Any]], source: Path) -> Keeping:
+        """Make it of what :meth:`arrays` gave and of the kind that `source` says; other arrays are passed over."""
+        if kind not in VECTOR_STORES:
+            expected = f"expected none, {', '.join(VECTOR_STORES)}"
+            raise CorruptIndexError(f"{source}: store_vectors is {brief(kind)!r}, {expected}", source)
         names = [name.removeprefix(_SCALE).removeprefix(".") for name in arrays if name.startswith(_SCALE)]
         found = {name: (arrays[_named(_SCALE, name)], arrays.get(_named(_ZERO, name))) for name in names}
         return cls(kind, {name: StoredVectors(kind, *pair) for name, pair in found.items()})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import shutil
 import tempfile
 import tracemalloc
@@ -299,6 +300,19 @@ def test_forged_indexes_that_are_not_changed_are_sound(forger):
         forger.put_document(path, name, document)
         assert hashdb.verify(path).ok, name
     assert use_all(path) == 0
+
+
+@pytest.mark.parametrize("kind", ["FLOAT32", "float64", "", "x" * 3000])
+def test_settings_with_a_kind_of_stored_vectors_that_there_is_not_are_refused(forger, kind):
+    path = forger.copy()
+    changed, n = re.subn(
+        rb'"store_vectors":\s*"\w+"', f'"store_vectors":"{kind}"'.encode(), (path / "zarr.json").read_bytes()
+    )
+    assert n == 1
+    forger.put_data(path, "zarr.json", changed)
+    with pytest.raises(CorruptIndexError, match=r"store_vectors is .*expected none, float32, float16, int8") as caught:
+        hashdb.open(path)
+    assert len(str(caught.value).replace(str(path), "")) < 300
 
 
 def test_errors_of_an_index_can_be_caught_as_one_kind(forger):
