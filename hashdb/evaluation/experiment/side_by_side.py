@@ -66,15 +66,19 @@ def _fault(found: Mapping[str, Any]) -> str | None:
         summary, runs = cell["summary"], cell["runs"]
         if not isinstance(summary, dict) or not isinstance(runs, list):
             return f"cell {number} has no object as summary, or no list of runs"
-        if not all(isinstance(one, dict) and isinstance(one.get("mean"), int | float) for one in summary.values()):
+        if not all(isinstance(one, dict) and _is_number(one.get("mean")) for one in summary.values()):
             return f"cell {number} has a summary without a mean"
         for run in runs:
             metrics = run.get("metrics") if isinstance(run, dict) else None
             if not isinstance(metrics, dict) or not isinstance(run.get("run"), int):
                 return f"cell {number} has a run without number or metrics"
-            if not all(isinstance(metrics.get(name), int | float) for name in summary):
+            if not all(_is_number(metrics.get(name)) for name in summary):
                 return f"cell {number} has a run that lacks a metric of the summary"
     return None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def compare(first: Results, second: Results, metrics: Sequence[str] = ("map",)) -> dict[str, Any]:
