@@ -31,6 +31,15 @@ def test_no_more_threads_than_asked_for_are_used():
     assert len(seen) <= 2
 
 
+def work_until_stopped(stopped):
+    try:
+        while True:
+            threads.checkpoint()
+            time.sleep(0.001)
+    finally:
+        stopped.set()
+
+
 def test_error_of_a_task_reaches_the_caller_and_stops_the_others():
     stopped = threading.Event()
 
@@ -38,12 +47,7 @@ def test_error_of_a_task_reaches_the_caller_and_stops_the_others():
         raise KeyError("first")
 
     def endless():
-        try:
-            while True:
-                threads.checkpoint()
-                time.sleep(0.001)
-        finally:
-            stopped.set()
+        work_until_stopped(stopped)
 
     with pytest.raises(KeyError, match="first"):
         threads.run([endless, fail], 2)
@@ -66,12 +70,7 @@ def test_an_interrupt_while_threads_are_started_stops_those_that_were(monkeypatc
 
     def endless():
         begun.set()
-        try:
-            while True:
-                threads.checkpoint()
-                time.sleep(0.001)
-        finally:
-            stopped.set()
+        work_until_stopped(stopped)
 
     monkeypatch.setattr(threads, "_pool", Pool())
     with pytest.raises(KeyboardInterrupt):
