@@ -30,17 +30,37 @@ _BATCH = 4096
 
 
 def read_table(path: Path, dtype: DTypeLike) -> NDArray[Any]:
-    """Read numbers between white space, as many in each line; lines may end in white space."""
+    """Read numbers between white space, as many in each line; lines may end in white space.
+
+    Raises
+    ------
+    InputFileError
+        Lines differ in length, or a number does not fit `dtype`; the message names the line.
+    """
     with open_file(parse_spec(path, "text")) as file:
         lines = Lines(file)
         n_columns = len(lines.read(0, 1)[0].split()) if lines.n else 0
         source = TableSource(lines, Table(None, None, 0, ("number",) * n_columns), list(range(n_columns)))
-        rows = np.empty((source.n_rows, n_columns), dtype)
-        at = 0
-        for batch in source.batches(_BATCH):
-            rows[at : at + len(batch)] = batch
-            at += len(batch)
-    return rows
+        # Parts rather than one array in advance: only lines that were read tell that there is so much.
+        parts = [np.empty((0, n_columns), dtype)]
+        for number, batch in enumerate(source.batches(_BATCH)):
+            parts.append(_fitting(batch, np.dtype(dtype), source.name, number * _BATCH))
+    return np.concatenate(parts)
+
+
+def _fitting(rows: NDArray[Any], dtype: np.dtype[Any], name: str, start: int) -> NDArray[Any]:
+    with np.errstate(over="ignore", invalid="ignore"):  # what does not fit is told below
+        cast = rows.astype(dtype)
+    wrong = np.isinf(cast) & np.isfinite(rows) if dtype.kind == "f" else cast != rows
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        info = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+        kind = "a number" if dtype.kind == "f" else "a whole number"
+        raise InputFileError(
+            f"{name}: line {start + row + 1:,}, column {column} is {rows[row, column]:g}, expected {kind} from "
+            f"{info.min:.3g} to {info.max:.3g}"
+        )
+    return cast
 
 
 def _read(name: str, features: tuple[str, ...], folder: Path, progress: Progress) -> Dataset:

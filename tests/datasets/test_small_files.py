@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from published_formats import (
 )
 
 from hashdb import datasets, registry
+from hashdb.datasets.nuswide import read_table
 from hashdb.errors import ArgumentError, InputFileError
 
 
@@ -201,6 +203,24 @@ def test_nus_wide_whose_parts_do_not_fit(root):
     words.write_text(words.read_text()[:-30])
     with pytest.raises(InputFileError, match=r"BoW_int.dat: line 9 has \d+ cells, expected 500"):
         datasets.load("nus-wide")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "shown", "expected"),
+    [
+        (np.float32, "91e199", "9.1e+200", r"a number from -3.4e\+38 to 3.4e\+38"),
+        (np.uint8, "256", "256", "a whole number from 0 to 255"),
+        (np.uint8, "-1", "-1", "a whole number from 0 to 255"),
+        (np.uint8, "0.5", "0.5", "a whole number from 0 to 255"),
+        (np.uint8, "nan", "nan", "a whole number from 0 to 255"),
+    ],
+)
+def test_a_number_of_nus_wide_that_does_not_fit_is_named(tmp_path, dtype, value, shown, expected):
+    table = tmp_path / "table.txt"
+    table.write_text("1 2 \n" * 5000 + f"3 {value} \n")
+    place = r"table.txt: line 5,001, column 1 is "
+    with pytest.raises(InputFileError, match=rf"{place}{re.escape(shown)}, expected {expected}"):
+        read_table(table, dtype)
 
 
 POSTS = [

@@ -36,7 +36,7 @@ def fuzz(names: list[str], tmp_path: Path, *options: object, timeout: float) -> 
     one_arena = {"MALLOC_ARENA_MAX": "1"}  # each further one reserves 128 MiB of addresses, whatever is read
     printed = run_script("fuzzing/child.py", *names, *places, *options, timeout=timeout, **one_arena)
     done = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
-    kept = sorted(path.name for path in tmp_path.iterdir() if path.name.partition("-")[0] in TARGETS)
+    kept = sorted(path.name for path in tmp_path.iterdir() if path.name.rpartition("-")[0] in TARGETS)
     assert {one["target"] for one in done} == set(names)
     assert not sum(one["faults"] for one in done), f"inputs that broke a promise are in {tmp_path}: {kept}"
     return {one["target"]: one["executions"] for one in done}

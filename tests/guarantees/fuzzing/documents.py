@@ -195,7 +195,10 @@ def tables() -> list[bytes]:
 
 
 def read_nus_table(path: Path) -> None:
-    """Read a table of NUS-WIDE."""
+    """Read a table of NUS-WIDE as features and as tags."""
+    from guarantees.fuzzing.targets import all_told
     from hashdb.datasets.nuswide import read_table
 
-    read_table(path, np.float32)
+    with all_told() as attempt:
+        attempt(read_table, path, np.float32)
+        attempt(read_table, path, np.uint8)
