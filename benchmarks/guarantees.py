@@ -3,6 +3,7 @@
 The proofs are the modules of tests/guarantees, with their tests marked ``slow``; all of them take four hours or so of
 one processor, and may be shared between two terminals by naming modules in each. Every test that has passed is kept in
 the folder of ``--work``, and a rerun goes on where the last one stopped; a new state of the code wants a new folder.
+A test that this machine skips shows nothing: a rerun tries it again, and the figures name it.
 """
 
 from __future__ import annotations
@@ -32,9 +33,11 @@ class Proof:
     Attributes
     ----------
     passed : dict
-        Seconds and the numbers that were recorded, by test; a test that is skipped has neither.
+        Seconds and the numbers that were recorded, by test.
+    skipped : dict
+        Why a test, or the module, was skipped the last time.
     is_whole : bool
-        All tests of the module have passed.
+        All tests of the module have passed or were skipped.
     """
 
     def __init__(self, module: Path, work: Path) -> None:
@@ -42,10 +45,16 @@ class Proof:
         self.file = work / f"{module.stem}.json"
         kept = json.loads(self.file.read_text(encoding="utf-8")) if self.file.exists() else {}
         self.passed: dict[str, dict[str, Any]] = kept.get("passed", {})
+        self.skipped: dict[str, str] = kept.get("skipped", {})
         self.is_whole: bool = kept.get("is_whole", False)
 
+    def is_done(self) -> bool:
+        """Tell whether nothing is left to run."""
+        return self.is_whole and not self.skipped
+
     def run(self) -> bool:
-        """Run what has not passed; tell whether all has now."""
+        """Run what has not passed; tell whether nothing failed."""
+        self.skipped = {}
         arguments = ["-n", "0", "-m", "slow or not slow", str(self.module)]
         self.is_whole = pytest.main(arguments, plugins=[self]) in (
             pytest.ExitCode.OK,
@@ -59,9 +68,9 @@ class Proof:
         items[:] = [item for item in items if item.nodeid not in self.passed]
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Keep a test that has passed, or that says why it cannot run here."""
+        """Keep a test that has passed, or why it was skipped."""
         if report.skipped:
-            self.passed[report.nodeid] = {"seconds": 0, "tried": {}}
+            self._skip(report)
         elif report.when == "call" and report.passed:
             tried = {name: number for name, number in report.user_properties if isinstance(number, int)}
             self.passed[report.nodeid] = {"seconds": round(report.duration, 1), "tried": tried}
@@ -70,20 +79,35 @@ class Proof:
             print(f"\n{report.nodeid}\n{report.longreprtext}", flush=True)  # pytest itself waits for the last test
         self._keep()
 
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Keep why a whole module was skipped."""
+        if report.skipped:
+            self._skip(report)
+
+    def _skip(self, report: pytest.TestReport | pytest.CollectReport) -> None:
+        why = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
+        self.skipped[report.nodeid] = " ".join(why.removeprefix("Skipped: ").split())
+
     def _keep(self) -> None:
-        self.file.write_text(json.dumps({"is_whole": self.is_whole, "passed": self.passed}, indent=1), encoding="utf-8")
+        kept = {"is_whole": self.is_whole, "passed": self.passed, "skipped": self.skipped}
+        self.file.write_text(json.dumps(kept, indent=1), encoding="utf-8")
 
 
-def page(tests: Iterable[dict[str, Any]]) -> str:
-    """Make the table of figures."""
+def page(proofs: Iterable[Proof]) -> str:
+    """Make the table of figures, and name below it what was skipped."""
     tried: Counter[str] = Counter()
     seconds: list[float] = []
-    for test in tests:
-        tried.update(test["tried"])
-        seconds.extend([test["seconds"]] if test["seconds"] else [])
+    skipped: list[str] = []
+    for proof in proofs:
+        for test in proof.passed.values():
+            tried.update(test["tried"])
+            seconds.append(test["seconds"])
+        skipped += [f"- `{test.rsplit('/', 1)[-1]}`: {why}" for test, why in sorted(proof.skipped.items())]
     rows = [(name, f"{number:,}") for name, number in sorted(tried.items())]
-    rows += [("tests", f"{len(seconds):,}"), ("hours", f"{sum(seconds) / 3600:.1f}")]
-    return f"{datetime.date.today()}, {machine()}.\n\n" + table(("tried", "how many"), rows)
+    rows += [("tests passed", f"{len(seconds):,}"), ("tests skipped", f"{len(skipped):,}")]
+    rows += [("hours", f"{sum(seconds) / 3600:.1f}")]
+    made = f"{datetime.date.today()}, {machine()}.\n\n" + table(("tried", "how many"), rows)
+    return "\n".join([made, "", "Skipped on this machine, so not shown:", "", *skipped]) if skipped else made
 
 
 def main() -> int:
@@ -99,16 +123,17 @@ def main() -> int:
     failed = [
         name
         for name in options.modules or modules
-        if not (proof := Proof(modules[name], options.work)).is_whole and not proof.run()
+        if not (proof := Proof(modules[name], options.work)).is_done() and not proof.run()
     ]
     proofs = [Proof(module, options.work) for module in modules.values()]
     left = [proof.module.stem for proof in proofs if not proof.is_whole]
     if not left:
-        made = page(test for proof in proofs for test in proof.passed.values())
+        made = page(proofs)
         before, rest = PAGE.read_text(encoding="utf-8").split(MARK)
         PAGE.write_text(f"{before}{MARK}{made}\n{END}{rest.split(END, 1)[1]}", encoding="utf-8")
         print(made)
-    print(f"failed: {', '.join(failed) or 'none'}; to run: {', '.join(left) or 'none'}")
+    n_skipped = sum(len(proof.skipped) for proof in proofs)
+    print(f"failed: {', '.join(failed) or 'none'}; to run: {', '.join(left) or 'none'}; tests skipped: {n_skipped}")
     return int(bool(failed))
 
 

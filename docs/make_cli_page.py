@@ -18,6 +18,10 @@ which value, what was expected, what to do; exit 1. Wrong usage exits 2, ctrl-C 
 command began, and what was committed before stays. An output that is closed early, as by `| head`, ends a command with
 141. `--json` prints one object (for `query`, one object a query). `hashdb` and `python -m hashdb` are the same.
 
+What is printed to a closed stdout or stderr (`>&-`) goes nowhere, and the command does its work. Characters that the
+encoding of a terminal lacks are printed as backslash escapes. A file that results are written to is replaced as one
+step, where a link leads too; lines written to a pipe or a device go into it.
+
 `FILE::NAME` picks an array, column or key of a file; without it there must be exactly one candidate. `-` is stdin,
 whose format is named by `--format`. `HASHDB_NUM_THREADS` sets the default of `--threads`.
 

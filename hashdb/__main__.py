@@ -1,4 +1,4 @@
-"""The command ``hashdb``, also as ``python -m hashdb``, and what SIGINT and SIGTERM do to it.
+"""The command ``hashdb``, also as ``python -m hashdb``: its streams, and what SIGINT and SIGTERM do to it.
 
 The first signal unwinds the command, so that what it began is removed; a second one does not wait for that. What is
 left over then does no harm, and a later ``hashdb compact`` sweeps it.
@@ -7,6 +7,7 @@ left over then does no harm, and a later ``hashdb compact`` sweeps it.
 from __future__ import annotations
 
 import atexit
+import io
 import os
 import signal
 import sys
@@ -33,7 +34,6 @@ class _Signals:
     def install(self) -> None:
         """Answer to them from now on, except where they are ignored, as under nohup."""
         sys.unraisablehook = self._lost
-        signal.signal(signal.SIGALRM, self._again)
         for number in _SAID:
             # Last of all, before Python lets go of its handlers: the exit code is known by then.
             atexit.register(signal.signal, number, signal.SIG_IGN)
@@ -65,14 +65,19 @@ class _Signals:
     def _unwind(self, frame: FrameType | None) -> None:
         # Libraries that are stopped half-way through their import print errors of their own.
         if _is_importing(frame):
-            signal.setitimer(signal.ITIMER_REAL, _SOON)
+            self._come_again()
         else:
             raise _Stop
+
+    def _come_again(self) -> None:
+        # Until then an alarm is not ours, and does what it does to any program.
+        signal.signal(signal.SIGALRM, self._again)
+        signal.setitimer(signal.ITIMER_REAL, _SOON)
 
     def _lost(self, unraisable: Any) -> None:
         # Raised in a destructor or the like, which nothing leaves.
         if issubclass(unraisable.exc_type, _Stop):
-            signal.setitimer(signal.ITIMER_REAL, _SOON)
+            self._come_again()
         else:
             sys.__unraisablehook__(unraisable)
 
@@ -97,8 +102,25 @@ def _is_importing(frame: FrameType | None) -> bool:
     return frame is not None
 
 
+def _prepare_streams() -> None:
+    """Give what is printed a place to go, and every character a way to be printed."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # Closed, as by `>&-`: the next file opened would take the number, and what is printed would go into it.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    # Python has None for a stream that was closed. Standard input stays so: whoever reads it says that it is closed.
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def main() -> None:
     """Run the command line."""
+    _prepare_streams()
     signals = _Signals()
     signals.install()
     try:

@@ -9,7 +9,7 @@ from typing import Any
 
 from hashdb.building import BuildOptions
 from hashdb.building import build as build_store
-from hashdb.errors import ArgumentError
+from hashdb.errors import ArgumentError, brief
 from hashdb.index import Index
 from hashdb.memory import check_memory
 from hashdb.model import Model
@@ -21,6 +21,7 @@ from hashdb.storage.maintain import VerifyReport
 from hashdb.storage.maintain import verify as verify_folder
 from hashdb.storage.repair import repair as repair_folder
 from hashdb.storage.store import Store
+from hashdb.writing import flag
 
 PathLike = str | os.PathLike[str]
 
@@ -196,6 +197,8 @@ def verify(path: PathLike, *, deep: bool = False, progress: Progress = silent) -
     ------
     IndexNotFoundError
         There is no index.
+    StorageError
+        The file system refuses, for example because a right is missing.
     """
     return verify_folder(_folder(path), deep=deep, progress=lambda done, total: progress("verifying", done, total))
 
@@ -225,6 +228,8 @@ def repair(path: PathLike, *, drop: bool = False, dry_run: bool = False, progres
 
     Raises
     ------
+    ArgumentError
+        The path is none, or ``drop`` or ``dry_run`` neither True nor False.
     IndexNotFoundError
         There is no index.
     StorageError
@@ -233,13 +238,23 @@ def repair(path: PathLike, *, drop: bool = False, dry_run: bool = False, progres
     return repair_folder(
         _folder(path),
         Knowledge(),
-        drop=drop,
-        dry_run=dry_run,
+        drop=flag("drop", drop),
+        dry_run=flag("dry_run", dry_run),
         progress=lambda done, total: progress("repairing", done, total),
     )
 
 
 def _folder(path: PathLike) -> Path:
-    if not os.fspath(path):
+    """Check what is given as the path of an index, once for all that follows."""
+    if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
+        raise ArgumentError(f"the path of the index is {brief(repr(path))}, expected a str or a path object")
+    text = os.fspath(path)
+    if not text:
         raise ArgumentError("the path of the index is empty, expected the name of a folder")
-    return Path(path)
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        raise ArgumentError(f"the path of the index is {text!r}, which is no name that a file can have") from None
+    if "\0" in text:
+        raise ArgumentError(f"the path of the index is {text!r}, expected a name without NUL characters")
+    return Path(text)

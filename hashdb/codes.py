@@ -43,6 +43,37 @@ def check_n_bits(n_bits: Any) -> int:
     return int(n_bits)
 
 
+def unmasked(values: Any, name: str) -> Any:
+    """Return the values of a masked array of which nothing is masked, and anything else as it is.
+
+    Raises
+    ------
+    ArgumentError
+        Values are masked: NumPy would take what lies underneath.
+
+    Examples
+    --------
+    >>> unmasked(np.ma.masked_array([1, 2], mask=[False, False]), "ids")
+    array([1, 2])
+    """
+    # NumPy imports its masked arrays when they are first named, so only where there may be one.
+    if isinstance(values, list | tuple) and any(hasattr(item, "mask") for item in values):
+        masked = np.array([np.ma.getmaskarray(item).any() for item in values])
+    elif hasattr(values, "mask") and isinstance(values, np.ma.MaskedArray) and not values.dtype.names:
+        mask = np.atleast_1d(np.ma.getmaskarray(values))
+        masked, values = np.asarray(mask.any(axis=tuple(range(1, mask.ndim)))), values.data
+    else:
+        return values
+    rows = np.flatnonzero(masked).tolist()
+    if rows:
+        listed = ", ".join(map(str, rows[:5])) + (f" and {len(rows) - 5:,} more" if len(rows) > 5 else "")
+        raise ArgumentError(
+            f"{name} are masked in row{'s'[: len(rows) - 1]} {listed}, expected no masked values; "
+            "fill them in or leave those rows out"
+        )
+    return values
+
+
 def pack(bits: Bits) -> Codes:
     """Pack bits into words.
 
@@ -59,7 +90,7 @@ def pack(bits: Bits) -> Codes:
     >>> pack(np.array([[True, False, True]])).tolist()
     [[5]]
     """
-    bits = np.asarray(bits)
+    bits = np.asarray(unmasked(bits, "bits"))
     if bits.ndim != 2 or bits.dtype != np.bool_:
         raise ArgumentError(f"bits are {bits.dtype} of shape {bits.shape}, expected bool (n, n_bits)")
     n, n_bits = bits.shape
@@ -93,7 +124,7 @@ def check_codes(codes: Any, n_bits: int) -> Codes:
     ArgumentError
         Another dtype or shape, or a bit set past the width.
     """
-    array = np.asarray(codes)
+    array = np.asarray(unmasked(codes, "codes"))
     n_words = n_words_of(n_bits)
     if array.dtype != np.uint64:
         raise ArgumentError(f"codes are of dtype {array.dtype}, expected uint64 words (hashdb.codes.pack makes them)")
@@ -216,7 +247,7 @@ def to_bits(array: NDArray[Any], input_type: str) -> Bits:
     """
     if input_type == "hex":
         return np.unpackbits(_hex_bytes(array), axis=1).view(np.bool_)
-    array = np.asarray(array)
+    array = np.asarray(unmasked(array, "rows"))
     if array.dtype.kind not in "biuf":
         raise ArgumentError(f"rows are of dtype {array.dtype}, expected numbers for input type {input_type}")
     if array.ndim == 1:
@@ -252,20 +283,19 @@ def to_vectors(array: NDArray[Any], input_type: str) -> NDArray[np.float32]:
     ndarray of float32, shape (n, dim)
     """
     if input_type == "float":
-        array = np.asarray(array)
+        array = np.asarray(unmasked(array, "vectors"))
         if array.dtype.kind not in "biuf":
             raise ArgumentError(f"vectors are of dtype {array.dtype}, expected numbers")
-        if array.dtype == np.float64:
-            with np.errstate(over="ignore"):
-                vectors = array.astype(np.float32)
+        with np.errstate(all="ignore"):  # NaN in a form that signals, and what is told below
+            vectors = array.astype(np.float32, copy=False)
+        if array.dtype.kind == "f" and array.dtype.itemsize > vectors.itemsize:
             lost = np.isinf(vectors) & np.isfinite(array)
             if lost.any():
                 row, column = np.argwhere(lost)[0]
                 raise ArgumentError(
-                    f"row {row}, column {column} is {array[row, column]}, which float32 cannot hold; rescale"
+                    f"row {row}, column {column} is {array[row, column]!s}, which float32 cannot hold; rescale"
                 )
-            return vectors
-        return array.astype(np.float32, copy=False)
+        return vectors
     return np.where(to_bits(array, input_type), np.float32(1), np.float32(-1))
 
 
@@ -318,7 +348,7 @@ def _check_kind(sample: NDArray[Any], input_type: str) -> None:
 
 
 def _as_text(array: Any) -> list[str]:
-    values: Sequence[Any] = np.asarray(array).reshape(-1).tolist()
+    values: Sequence[Any] = np.asarray(unmasked(array, "hex codes")).reshape(-1).tolist()
     return [value.decode("ascii", "replace") if isinstance(value, bytes) else str(value) for value in values]
 
 

@@ -17,7 +17,6 @@ from hashdb.inputs import normalise_ids, read_ids
 from hashdb.model import Model
 from hashdb.progress import Progress, silent
 from hashdb.results import Neighbours, RadiusNeighbours
-from hashdb.search import TableMaker
 from hashdb.storage.snapshot import Snapshot
 from hashdb.storage.store import Store
 from hashdb.stored_vectors import Keeping
@@ -338,8 +337,7 @@ class Index:
             An id is not in the index; nothing is deleted.
         """
         self._check_open()
-        wanted = read_ids(ids, kind=self.id_kind) if isinstance(ids, os.PathLike) else normalise_ids(ids)
-        return self._store.commit_delete(wanted, ignore_missing=ignore_missing)
+        return writing.delete(self._store, ids, ignore_missing=ignore_missing)
 
     def compact(
         self, *, prune: bool = False, keep: int = 1, table_budget: float | None = None, progress: Progress = silent
@@ -358,8 +356,8 @@ class Index:
         Returns a CompactReport.
         """
         self._check_open()
-        tables = None if table_budget is None else TableMaker(table_budget, replace=True)
-        return self._store.compact(prune=prune, keep=keep, tables=tables, progress=_staged("compacting", progress))
+        shown = _staged("compacting", progress)
+        return writing.compact(self._store, prune=prune, keep=keep, table_budget=table_budget, progress=shown)
 
     def verify(self, *, deep: bool = False, progress: Progress = silent) -> Any:
         """Check the index; ``deep`` reads every byte and compares with an independent Zarr reader."""
@@ -384,6 +382,9 @@ class Index:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def __reduce__(self) -> Any:
+        raise ArgumentError(f"an open index is not pickled or copied: open {self.path} anew where it is needed")
 
     def _check_open(self) -> None:
         if self._closed:

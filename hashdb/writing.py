@@ -1,4 +1,4 @@
-"""Write rows: encode an input in batches into one segment, and add it.
+"""Change an index: encode an input in batches into one segment and add it, delete rows, compact.
 
 Nothing here holds more than a batch of the input. A failure or an interrupt leaves the index as
 it was: only the commit at the end makes rows visible.
@@ -6,17 +6,20 @@ it was: only the commit at the end makes rows visible.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hashdb.errors import ArgumentError
-from hashdb.inputs import read_ids
+from hashdb.errors import ArgumentError, brief
+from hashdb.inputs import normalise_ids, read_ids
 from hashdb.model import Model
 from hashdb.progress import Progress, silent
 from hashdb.reading import Reader, modality_of, open_reader, open_sources, turned
+from hashdb.search import TableMaker
 from hashdb.storage.store import Store
 from hashdb.stored_vectors import Keeping, StoredVectors
 
@@ -41,6 +44,7 @@ def add(
     ndarray
         The ids of the rows, in the order of the input.
     """
+    upsert, auto_compact = flag("upsert", upsert), flag("auto_compact", auto_compact)
     near = Path(store.path).parent
     sources = open_sources(vectors, near, items=model.encoder is not None)
     try:
@@ -122,3 +126,26 @@ def check_ids_fit(ids: Any, reader: Reader) -> None:
     """Raise ArgumentError unless there is one id a row."""
     if ids is not None and len(ids) != reader.n_rows:
         raise ArgumentError(f"{len(ids)} ids for {reader.n_rows} rows of {reader.source.name}, expected one id a row")
+
+
+def delete(store: Store, ids: Any, *, ignore_missing: bool = False) -> int:
+    """Delete rows by id in one commit; return how many."""
+    ignore_missing = flag("ignore_missing", ignore_missing)
+    wanted = read_ids(ids, kind=store.attributes.id_kind) if isinstance(ids, os.PathLike) else normalise_ids(ids)
+    return store.commit_delete(wanted, ignore_missing=ignore_missing)
+
+
+def compact(
+    store: Store, *, prune: bool, keep: int, table_budget: float | None, progress: Callable[[int, int], None]
+) -> Any:
+    """Compact a store, with tables of a budget where one is given."""
+    tables = None if table_budget is None else TableMaker(table_budget, replace=True)
+    keep = int(keep) if isinstance(keep, np.integer) else keep
+    return store.compact(prune=flag("prune", prune), keep=keep, tables=tables, progress=progress)
+
+
+def flag(name: str, value: bool | np.bool_) -> bool:
+    """Return a bool; raise ArgumentError for what is none, of which most would count as True."""
+    if not isinstance(value, bool | np.bool_):
+        raise ArgumentError(f"{name} is {brief(repr(value))}, expected True or False")
+    return bool(value)

@@ -6,9 +6,11 @@ import io
 import json
 import os
 import signal
+import stat
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +21,7 @@ import pytest
 
 import hashdb
 from hashdb.cli import main
+from hashdb.cli.saving import save_lines
 from hashdb.describing import GROUPS
 
 
@@ -32,6 +35,7 @@ class Done(NamedTuple):
         return [json.loads(line) for line in self.out.splitlines()]
 
 
+LONG = 300 * "x"  # more than a file system takes
 Run = Callable[..., Done]
 
 
@@ -197,6 +201,17 @@ def test_methods_lists_and_describes(run: Run) -> None:
     (("demo", "--keep", "a.hashdb"), "a.hashdb"),
     (("delete", "a.hashdb", "5", "999"), "999"),
     (("methods", "itqq"), "itq"),
+    (("delete", "a.hashdb", "--ids", ""), "--ids '' has an empty name"),
+    (("add", "a.hashdb", "more.npy", "--ids", "::x"), "--ids '::x' has an empty name"),
+    (("build", "b", "rows.npy", "--labels", ""), "--labels '' has an empty name"),
+    (("query", "a.hashdb", "::"), "input '::' has an empty name"),
+    (("query", "a.hashdb", "--codes", ""), "input '' has an empty name"),
+    (("repair", "a.hashdb", "--lost", ""), "--lost is empty"),
+    (("query", "a.hashdb", "rows.npy", "--output", f"{LONG}.npz"), f"cannot write {LONG}.npz: the path is too long"),
+    (("repair", "a.hashdb", "--lost", LONG), f"cannot write {LONG}: the path is too long"),
+    (("verify", LONG), f"no index at {LONG}"),
+    (("eval", "--compare", LONG, "b"), f"hashdb: {LONG}: "),
+    (("datasets", "fetch", "mnist", "--to", LONG), f"hashdb: {LONG}"),
 ])  # fmt: skip
 def test_bad_input_is_one_line_exit_1_and_changes_nothing(built: Run, arguments: tuple[str, ...], message: str) -> None:
     rows = np.load("rows.npy")
@@ -384,11 +399,76 @@ def test_a_result_that_cannot_be_written_keeps_the_old_file(built: Run) -> None:
     assert not list(Path().glob(".*"))
 
 
+def test_results_follow_a_link_and_leave_it_there(built: Run) -> None:
+    Path("real.npz").write_bytes(b"old")
+    Path("link.npz").symlink_to("real.npz")
+    Path("new.jsonl").symlink_to("made.jsonl")
+    for output in ("link.npz", "new.jsonl"):
+        assert built("query", "a.hashdb", "more.npy", "--output", output) == (0, "", "")
+        assert Path(output).is_symlink()
+    assert np.load("real.npz")["ids"].shape == (20, 10)
+    assert len(Path("made.jsonl").read_text().splitlines()) == 20
+
+
+def test_lines_go_into_a_pipe_and_arrays_are_refused(built: Run) -> None:
+    os.mkfifo("pipe.jsonl")
+    os.symlink("pipe.jsonl", "pipe.npz")
+    reader = os.open("pipe.jsonl", os.O_RDONLY | os.O_NONBLOCK)
+    assert built("query", "a.hashdb", "more.npy", "--output", "pipe.jsonl") == (0, "", "")
+    assert Path("pipe.jsonl").is_fifo()
+    assert len(os.read(reader, 1 << 16).splitlines()) == 20
+    os.close(reader)
+    refused = built("query", "a.hashdb", "more.npy", "--output", "pipe.npz")
+    assert refused == (1, "", "hashdb: --output pipe.npz is a device, a pipe or a socket, expected a regular file\n")
+
+
+def test_a_device_is_written_to_and_stays(built: Run) -> None:
+    try:
+        os.mknod("null", 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+        Path("null").write_bytes(b"")
+    except PermissionError:
+        pytest.skip("only root makes devices, and only where the file system allows them")
+    save_lines("null", ["1", "2"])
+    assert stat.S_ISCHR(Path("null").stat().st_mode)
+
+
+def test_lines_for_the_file_that_stdout_is_come_in_turn(built: Run) -> None:
+    os.symlink("/proc/self/fd/1", "out")
+    code = "from hashdb.cli.saving import save_lines; print(1); save_lines('out', ['2']); print(3)"
+    with open("told.txt", "wb") as told:
+        subprocess.run([sys.executable, "-c", code], stdout=told, check=True)
+    assert Path("told.txt").read_text() == "1\n2\n3\n"
+
+
+def test_what_the_system_refuses_is_not_called_printing(built: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HASHDB_DATA", LONG)
+    assert built("datasets").err.endswith("x/cifar10: File name too long\n")
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/nowhere"])
+    said = built("demo").err
+    assert said == "hashdb: No usable temporary directory found in ['/nowhere']\n"
+
+
+def test_a_current_folder_that_was_removed_is_one_line(built: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    index, rows = (str(Path(name).absolute()) for name in ("a.hashdb", "rows.npy"))
+    Path("gone").mkdir()
+    monkeypatch.chdir("gone")
+    Path("../gone").rmdir()
+    for arguments, message in (
+        (("build", "n", rows), "cannot find the folder of n: "),
+        (("query", index, rows, "--output", "o.npz"), "cannot write o.npz: "),
+        (("repair", index, "--lost", "f"), "cannot write f: "),
+    ):
+        done = built(*arguments)
+        assert (done.code, done.err) == (1, f"hashdb: {message}no such file or directory\n")
+    assert built("query", index, "--id", "7", "-k", "1") == (0, "7: 7 (0)\n", "")
+
+
 def test_a_full_terminal_is_one_line(built: Run) -> None:
-    command = f"{sys.executable} -m hashdb query a.hashdb rows.npy > /dev/full"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
-    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
-    assert "cannot print" in done.stderr
+    for words in ("query a.hashdb rows.npy", "query --help"):
+        command = f"{sys.executable} -m hashdb {words} > /dev/full"
+        done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (1, "hashdb: cannot print the output: No space left on device\n")
 
 
 def test_rescored_json_names_its_measure(run: Run) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from importlib import import_module
+from traceback import walk_tb
 from typing import Any
 
 import click
 
 from hashdb import __version__
-from hashdb.errors import CorruptIndexError, HashDBError
+from hashdb.errors import CorruptIndexError, HashDBError, StorageError
 from hashdb.memory import check_memory
 
 _CLOSED_PIPE = 141  # as a shell says it of commands that SIGPIPE ends
@@ -48,12 +50,10 @@ class _LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            result = super().invoke(ctx)
-            sys.stdout.flush()  # a full disk shows here rather than at exit
+            return super().invoke(ctx)
         except BrokenPipeError:  # as in `hashdb query … | head -1`: nobody is left to tell
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             sys.exit(_CLOSED_PIPE)
-        return result
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -95,7 +95,17 @@ def main() -> None:
         said = " ".join(str(error).split()) or "the system gave no more"
         _fail(f"hashdb: out of memory: {said}; ask for less at once, or free some; what was committed before stays")
     except OSError as error:
-        _fail(f"hashdb: cannot print the output: {error.strerror or error}")
+        _fail(f"hashdb: {_of_the_system(error)}")
+
+
+def _of_the_system(error: OSError) -> StorageError:
+    """Say what the system refused, where nothing below did."""
+    # Whatever is printed, help too, is printed by click's echo.
+    if any(frame.f_code is click.echo.__code__ for frame, _ in walk_tb(error.__traceback__)):
+        what = "cannot print the output: "
+    else:
+        what = f"{error.filename}: " if error.filename else ""
+    return StorageError(f"{what}{error.strerror or error}")
 
 
 def _hint(error: HashDBError) -> str:
@@ -105,7 +115,8 @@ def _hint(error: HashDBError) -> str:
 
 
 def _fail(message: str, code: int = 1) -> None:
-    click.echo(message, err=True)
+    with suppress(OSError):  # the exit code says it all the same
+        click.echo(message, err=True)
     try:
         sys.stdout.flush()
     except OSError:

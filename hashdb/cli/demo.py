@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashdb.cli.printing import note, say, size, table
-from hashdb.errors import ArgumentError, HashDBError
+from hashdb.cli.saving import check_target
+from hashdb.errors import HashDBError
 
 _BITS = 32
 _K = 10
@@ -125,8 +126,7 @@ def _check_page(html: str) -> None:
     from hashdb.evaluation.report.extra import require
 
     require()
-    if Path(html).is_dir() or not Path(html).absolute().parent.is_dir():
-        raise ArgumentError(f"--html {html} is a folder, or its folder does not exist; expected the name of a file")
+    check_target("--html", html, is_stream=False)
 
 
 def _write_page(

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from hashdb.cli.options import ids_of_text, json_option
+from hashdb.cli.options import check_file, ids_of_text, json_option
 from hashdb.cli.printing import count, note, say, say_json, size, table
 from hashdb.cli.progress import bars
 
@@ -29,6 +29,7 @@ def delete(index: str, ids: tuple[str, ...], file: str | None, ignore_missing: b
 
     if bool(ids) == (file is not None):
         raise click.UsageError("Name the ids, as arguments or by --ids FILE, and not by both; ids like -5 go after --.")
+    check_file("--ids", file)
     with hashdb.open(index) as opened:
         wanted = Path(file) if file is not None else ids_of_text(ids, opened.id_kind)
         n_deleted = opened.delete(wanted, ignore_missing=ignore_missing)

@@ -43,14 +43,24 @@ def open_input(spec: str, format_: str | None, near: str, *, items: bool = False
     from pathlib import Path
 
     from hashdb.inputs import open_vectors
+    from hashdb.storage.commit import translated
 
+    check_file("input", spec)
     if spec == "-" and format_ is None:
         raise ArgumentError(
             "input '-' is stdin, which has no suffix: name its format with --format (npy, jsonl, hex, …)"
         )
-    if spec == "-" and sys.stdin.isatty():
+    if spec == "-" and (sys.stdin is None or sys.stdin.isatty()):
         raise ArgumentError("input '-' is stdin, but nothing is piped into it")
-    return open_vectors(spec, format=format_, spool_near=Path(near).absolute().parent, items=items)
+    with translated(f"find the folder of {near}"):  # where the current folder was removed
+        folder = Path(near).absolute().parent
+    return open_vectors(spec, format=format_, spool_near=folder, items=items)
+
+
+def check_file(what: str, spec: str | None) -> None:
+    """Raise ArgumentError for the empty name of a file, which would be taken for the current folder."""
+    if spec is not None and not spec.partition("::")[0]:
+        raise ArgumentError(f"{what} {spec!r} has an empty name of a file, expected FILE, FILE::NAME or -")
 
 
 def pairs(values: tuple[str, ...], option: str, form: str = "KEY=VALUE") -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -22,7 +23,12 @@ def note(text: str) -> None:
 
 def say_json(value: Any) -> None:
     """Print one JSON value on one line."""
-    click.echo(json.dumps(value, default=_plain, ensure_ascii=False))
+    text = json.dumps(value, default=_plain, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:  # JSON has escapes of its own, which are not those of the stream
+        text = json.dumps(value, default=_plain)
+    click.echo(text)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

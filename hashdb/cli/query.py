@@ -27,7 +27,9 @@ _SHOWN = 20  # neighbours a line shows to people
 @click.option("--codes", metavar="FILE", help="Query with codes instead of vectors.")
 @click.option("--at", type=int, metavar="VERSION", help="Query an old version.")
 @click.option("--explain", is_flag=True, help="Tell on stderr how each segment was searched.")
-@click.option("--output", type=click.Path(), metavar="FILE", help="Write .npz or .jsonl instead of printing.")
+@click.option(
+    "--output", type=click.Path(readable=False), metavar="FILE", help="Write .npz or .jsonl instead of printing."
+)
 @input_options
 @threads_option
 @json_option

@@ -1,16 +1,20 @@
-"""Results into files: whole or not at all."""
+"""Results into files, whole or not at all, and into what is no regular file as it is."""
 
 from __future__ import annotations
 
 import json
 import os
+import stat
+import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from hashdb.errors import ArgumentError, StorageError
+from hashdb.errors import ArgumentError
+from hashdb.storage.commit import translated
 
 
 def suffix_of(output: str | None) -> str:
@@ -20,21 +24,28 @@ def suffix_of(output: str | None) -> str:
     suffix = Path(output).suffix
     if suffix not in (".npz", ".jsonl"):
         raise ArgumentError(f"--output {output} ends in {suffix or 'nothing'!r}, expected .npz or .jsonl")
-    check_target("--output", output)
+    check_target("--output", output, is_stream=suffix == ".jsonl")
     return suffix
 
 
-def check_target(option: str, path: str) -> None:
-    """Raise ArgumentError for a path that no file can be written to."""
-    if Path(path).is_dir():
-        raise ArgumentError(f"{option} {path} is a folder, expected a file")
-    if not Path(path).absolute().parent.is_dir():
-        raise ArgumentError(f"{option} {path}: its folder does not exist")
+def check_target(option: str, path: str, *, is_stream: bool = True) -> None:
+    """Raise ArgumentError for a path that no file, or stream, can be written to."""
+    if not path:
+        raise ArgumentError(f"{option} is empty, expected the name of a file")
+    with translated(f"write {path}"):
+        found = _stat(path)
+        if found is None:
+            if not os.path.isdir(os.path.dirname(os.path.realpath(path))):
+                raise ArgumentError(f"{option} {path}: its folder does not exist")
+        elif stat.S_ISDIR(found.st_mode):
+            raise ArgumentError(f"{option} {path} is a folder, expected a file")
+        elif not stat.S_ISREG(found.st_mode) and (stat.S_ISSOCK(found.st_mode) or not is_stream):
+            raise ArgumentError(f"{option} {path} is a device, a pipe or a socket, expected a regular file")
 
 
 def save_lines(path: str, lines: Iterable[str]) -> None:
     """Write one line each."""
-    _replace(path, lambda file: file.writelines(line.encode() + b"\n" for line in lines))
+    _write(path, lambda file: file.writelines(line.encode() + b"\n" for line in lines))
 
 
 def save_npz(path: str, found: Any) -> None:
@@ -52,7 +63,7 @@ def save_npz(path: str, found: Any) -> None:
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                     np.lib.format.write_array(member, array, allow_pickle=False)
 
-    _replace(path, write)
+    _write(path, write)
 
 
 def save_jsonl(path: str, records: Iterable[dict[str, Any]]) -> None:
@@ -62,25 +73,55 @@ def save_jsonl(path: str, records: Iterable[dict[str, Any]]) -> None:
         for record in records:
             file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
 
-    _replace(path, write)
+    _write(path, write)
 
 
-def _replace(path: str, write: Callable[[IO[bytes]], None]) -> None:
+def _write(path: str, write: Callable[[IO[bytes]], None]) -> None:
+    """Write into a device, a pipe or what is stdout already; whatever else is there is replaced."""
+    with translated(f"write {path}"):
+        found = _stat(path)
+        own = None if found is None else _own(found)
+        if own is not None:
+            sys.stdout.flush()
+            with open(own, "wb", closefd=False) as file:
+                write(file)
+        elif found is not None and not stat.S_ISREG(found.st_mode):
+            with open(path, "wb") as file:
+                write(file)
+        else:
+            _replace(Path(os.path.realpath(path)), write)
+
+
+def _replace(target: Path, write: Callable[[IO[bytes]], None]) -> None:
     """Write a file beside the target and put it in the target's place, so that a failure keeps what was there."""
-    target = Path(path)
     temporary = ""
     try:
-        with tempfile.NamedTemporaryFile(dir=target.absolute().parent, prefix=f".{target.name}.", delete=False) as file:
+        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name[:50]}.", delete=False) as file:
             temporary = file.name
             os.chmod(temporary, 0o666 & ~_umask())
             write(file)
         os.replace(temporary, target)
-    except BaseException as error:
+    except BaseException:
         if temporary and os.path.exists(temporary):
             os.unlink(temporary)
-        if isinstance(error, OSError):
-            raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
         raise
+
+
+def _stat(path: str) -> os.stat_result | None:
+    """Look at what links lead to, nothing where they lead nowhere."""
+    try:
+        return os.stat(path)
+    except FileNotFoundError:
+        return None
+
+
+def _own(found: os.stat_result) -> int | None:
+    """Give the number of the stream of ours that a file is, as with `/dev/stdout`: a new one would begin at byte 0."""
+    for number in (1, 2):
+        with suppress(OSError):
+            if os.path.samestat(found, os.fstat(number)):
+                return number
+    return None
 
 
 def _umask() -> int:

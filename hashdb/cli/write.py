@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from hashdb.cli.options import input_options, json_option, open_input, pairs
+from hashdb.cli.options import check_file, input_options, json_option, open_input, pairs
 from hashdb.cli.printing import count, note, say, say_json
 from hashdb.cli.progress import bars
 from hashdb.errors import ArgumentError
@@ -70,6 +70,8 @@ def build(
     import hashdb
     from hashdb.storage.folder import check_free
 
+    check_file("--ids", options["ids"])
+    check_file("--labels", options["labels"])
     if index:
         check_free(Path(index))  # before stdin is spooled
     options["method"], model = _model(like, bits, params, options)
@@ -114,6 +116,7 @@ def add(
     """Add the rows of VECTORS to INDEX in one commit."""
     import hashdb
 
+    check_file("--ids", ids)
     with hashdb.open(index) as opened, bars() as progress:
         added = opened.add(
             open_input(vectors, format_, index, items=opened.model.encoder is not None),

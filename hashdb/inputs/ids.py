@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hashdb.codes import unmasked
 from hashdb.errors import ArgumentError, InputFileError, brief
 from hashdb.inputs.formats import one_line
 from hashdb.inputs.numpy_files import Wanted
@@ -101,7 +102,7 @@ def normalise_ids(ids: Any) -> Ids:
     if isinstance(ids, list | tuple):
         return _from_list(ids)
     if hasattr(ids, "__array__"):
-        return _from_array(np.asarray(ids))
+        return _from_array(np.asarray(unmasked(ids, "ids")))
     if isinstance(ids, Iterable) and not isinstance(ids, bytes):
         return _from_list(list(ids))
     raise ArgumentError(f"ids are {type(ids).__name__} {str(ids)[:40]!r}: expected integers or strings")

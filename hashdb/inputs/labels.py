@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hashdb.codes import unmasked
 from hashdb.errors import ArgumentError, InputFileError
 from hashdb.inputs.formats import one_line
 from hashdb.inputs.hexlist import is_number
@@ -53,6 +54,7 @@ def read_labels(spec: str | os.PathLike[str] | Sequence[Any] | npt.NDArray[Any],
 
 
 def _normalise(values: Any) -> Labels:
+    values = unmasked(values, "labels")
     if isinstance(values, list | tuple) and any(isinstance(value, str) for value in values):
         return _from_strings(values)
     try:

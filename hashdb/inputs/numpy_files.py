@@ -143,9 +143,10 @@ def load_npz(file: ByteFile) -> dict[str, Array]:
                     check_dtype(f"{file.name}::{brief(key)}", header.dtype)
                     n_bytes += header.n_bytes
                     check_claim(file.name, n_bytes, file.size)
-                    raw = stream.read(header.n_bytes)
-                if len(raw) < header.n_bytes:
-                    raise InputFileError(f"{file.name}::{brief(key)} is truncated: its head says {header}")
+                    raw = stream.read(header.n_bytes + 1)
+                if len(raw) != header.n_bytes:
+                    fault = _fault(len(raw), header.n_bytes)
+                    raise InputFileError(f"{file.name}::{brief(key)} {fault}: its head says {header}")
                 order: Literal["F", "C"] = "F" if header.is_fortran else "C"
                 arrays[key] = np.frombuffer(bytearray(raw), header.dtype).reshape(header.shape, order=order)
     except HashDBError:
@@ -229,9 +230,13 @@ def _checked_header(file: ByteFile, start: int, size: int | None) -> NpyHeader:
     header = read_header(file.handle, file.name)
     if header.dtype.hasobject:
         return header
-    if header.n_bytes > min(available, file.size - start) - header.data:
+    expected, found = header.data + header.n_bytes, min(available, file.size - start)
+    if found != expected:
         raise InputFileError(
-            f"{file.name} is truncated: its head says {header}, "
-            f"{header.data + header.n_bytes:,} bytes, but it has {min(available, file.size - start):,}"
+            f"{file.name} {_fault(found, expected)}: its head says {header}, {expected:,} bytes, but it has {found:,}"
         )
     return header
+
+
+def _fault(found: int, expected: int) -> str:
+    return "is truncated" if found < expected else "goes on after its array"

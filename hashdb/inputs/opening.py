@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from hashdb.codes import unmasked
 from hashdb.errors import InputFileError, brief
 from hashdb.inputs import jsonl, vecs
 from hashdb.inputs.files import ByteFile, open_file
@@ -239,6 +240,7 @@ def _as_array(values: Any) -> Array:
         raise InputFileError("the array is a sparse matrix: expected a dense one; convert it with .toarray()")
     if isinstance(values, list | tuple) and values and all(isinstance(item, str) for item in values):
         return np.array(values, dtype=object)
+    values = unmasked(values, "vectors")
     try:
         return np.asanyarray(values)
     except (ValueError, TypeError, OverflowError) as error:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hashdb.codes import to_vectors
+from hashdb.codes import to_vectors, unmasked
 from hashdb.errors import ArgumentError
 from hashdb.hookspecs import MethodInfo
 from hashdb.inputs.formats import nearest
@@ -49,6 +49,7 @@ def as_vectors(vectors: Any, name: str = "vectors", first_row: int = 0) -> NDArr
 
 def numbers(vectors: Any, name: str = "vectors") -> NDArray[Any]:
     """Return an array of numbers of shape (n, dim), dim >= 1, its values not yet looked at."""
+    vectors = unmasked(vectors, name)
     try:
         array = np.asarray(vectors)
     except ValueError as error:
@@ -68,7 +69,7 @@ def as_bits(bits: Any, name: str = "vectors") -> NDArray[np.bool_]:
     ArgumentError
         Another dtype or shape.
     """
-    array = np.asarray(bits)
+    array = np.asarray(unmasked(bits, name))
     if array.dtype != np.bool_ or array.ndim != 2 or array.shape[1] == 0:
         raise ArgumentError(
             f"{name} are {array.dtype} of shape {array.shape}, expected bool (n, n_bits); "
@@ -165,7 +166,7 @@ def as_labels(labels: Any, n_rows: int) -> NDArray[Any]:
     ArgumentError
         Another length, shape or value, or no labelled row at all.
     """
-    array = np.asarray(labels)
+    array = np.asarray(unmasked(labels, "labels"))
     if array.dtype.kind not in "biuf" or array.ndim not in (1, 2) or (array.ndim == 2 and not array.shape[1]):
         raise ArgumentError(
             f"labels are {array.dtype} of shape {array.shape}, expected whole numbers (n,) or 0 and 1 (n, n_classes)"

@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
+import errno
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 
-from hashdb.errors import CorruptIndexError
+from hashdb.errors import CorruptIndexError, HashDBError, OutOfMemoryError
+from hashdb.storage.commit import storage_error, translated
 from hashdb.storage.documents import MAX_DOCUMENT_BYTES, group_json
 from hashdb.storage.layout import ArraySpec, FileEntry
 from hashdb.storage.manifest import DeleteEntry
 from hashdb.storage.mapping import Mapper, read_file
 from hashdb.storage.reading import SegmentUnit, Unit, check_content, delete_files, open_model, read_deletes
 from hashdb.storage.snapshot import Snapshot
+
+# What the system refuses to whoever looks says nothing about a file.
+REFUSALS = {errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN}
+
+
+@contextmanager
+def looking(doing: str) -> Iterator[None]:
+    """Turn what the system refuses to the body into errors of ours that say what was being done."""
+    try:
+        with translated(doing):
+            yield
+    except OutOfMemoryError:
+        raise
+    except MemoryError as error:
+        raise _out_of_memory(error, doing) from error
 
 
 def check_full(snapshot: Snapshot, mapper: Mapper) -> None:
@@ -93,9 +113,10 @@ def zarr_array(path: Path, spec: ArraySpec) -> object:
     import zarr
 
     try:
+        _try_thread()
         array = zarr.open_array(path, mode="r")
     except Exception as error:
-        raise CorruptIndexError(f"{path} cannot be opened with zarr: {str(error)[:200]}", path) from error
+        raise _meaning(error, path, "opened") from error
     if tuple(array.shape) != spec.shape or str(array.dtype) != spec.dtype:
         raise CorruptIndexError(
             f"{path} is {array.dtype} {array.shape} to zarr, expected {spec.dtype} {spec.shape}", path
@@ -110,6 +131,44 @@ def same(path: Path, array: object, blocks: list[np.ndarray], rows: int) -> None
         try:
             other = np.ascontiguousarray(array[part])  # type: ignore[index]
         except Exception as error:
-            raise CorruptIndexError(f"{path} cannot be read with zarr: {str(error)[:200]}", path) from error
+            raise _meaning(error, path, "read") from error
         if other.tobytes() != np.ascontiguousarray(block).tobytes():
             raise CorruptIndexError(f"{path} reads otherwise with zarr", path)
+
+
+def _try_thread() -> None:
+    """Start a thread, as zarr will: where that fails, nothing has begun yet."""
+    thread = threading.Thread(target=int)
+    thread.start()
+    thread.join()
+
+
+def _meaning(error: Exception, path: Path, done: str) -> HashDBError:
+    """Return what an exception of zarr says: there was no means to look, or else the file is damaged."""
+    looking_at = f"look at {path} with zarr"
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, MemoryError):
+            return _out_of_memory(cause, looking_at)
+        if isinstance(cause, OSError) and cause.errno in REFUSALS:
+            return storage_error(cause, looking_at)
+        if type(cause) is RuntimeError:  # as Python says it where no thread can be started
+            _forget_loop()
+            return storage_error(OSError(errno.EAGAIN, f"{str(cause)[:200]} (see `ulimit -u`)"), looking_at)
+        cause = cause.__cause__
+    return CorruptIndexError(f"{path} cannot be {done} with zarr: {str(error)[:200]}", path)
+
+
+def _out_of_memory(error: MemoryError, doing: str) -> OutOfMemoryError:
+    said = " ".join(str(error).split()) or "the system gives no more memory"
+    return OutOfMemoryError(f"cannot {doing}: {said}; free some and try again")
+
+
+def _forget_loop() -> None:
+    """Let zarr begin anew: it keeps an event loop whose thread did not start, and would wait for it for ever."""
+    with suppress(ImportError, AttributeError):
+        from zarr.core import sync
+
+        if sync.loop[0] is not None and not (sync.iothread[0] and sync.iothread[0].is_alive()):
+            sync.loop[0].close()
+            sync.loop[0] = sync.iothread[0] = None

@@ -1,8 +1,7 @@
-"""Every change that hashdb makes to files, and the step that publishes a manifest.
+"""Every change that hashdb makes to files.
 
 :class:`Files` is the one layer through which an index is written: tests put a failing or forgetful one in its place.
-:class:`Staging` writes one new folder, flushes it as a whole or removes it as a whole. :func:`publish` is the commit:
-the manifest's name comes into being by ``link``, which fails when another writer was first.
+:class:`Staging` writes one new folder, flushes it as a whole or removes it as a whole.
 """
 
 from __future__ import annotations
@@ -35,8 +34,9 @@ _REASONS = {
     errno.EACCES: "permission denied; check who owns the folder",
     errno.EMFILE: "too many open files (see `ulimit -n`)",
     errno.ENAMETOOLONG: "the path is too long",
+    errno.ENOLCK: "this file system keeps no locks, which a commit needs; keep the index on a local disk",
 }
-_NO_LINK = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV}
+NO_LINK = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV}
 
 
 class Files:
@@ -100,20 +100,25 @@ class Files:
         """Remove an empty folder."""
         os.rmdir(path)
 
-    def lock_folder(self, path: Path) -> int:
-        """Take the advisory lock of a folder; ``BlockingIOError`` when another process has it.
+    def lock_folder(self, path: Path, shared: bool = False) -> int:
+        """Take the advisory lock of a folder; ``BlockingIOError`` when another has it.
 
         The lock goes when the handle is closed or the process dies.
         """
         handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
             if not os.path.samestat(os.fstat(handle), os.stat(path)):
                 raise BlockingIOError(errno.EWOULDBLOCK, "the folder was replaced meanwhile", str(path))
         except BaseException:
             os.close(handle)
             raise
         return handle
+
+    def unlock(self, handle: int) -> None:
+        """Let go of a lock at once, also where a child that was forked meanwhile has the handle too."""
+        fcntl.flock(handle, fcntl.LOCK_UN)
+        os.close(handle)
 
 
 DISK = Files()
@@ -288,52 +293,3 @@ def holds(path: Path, data: bytes) -> bool:
         return path.read_bytes() == data
     except FileNotFoundError:
         return False
-
-
-def publish(files: Files, target: Path, data: bytes) -> bool:
-    """Make `target` exist with content `data`, all at once and for good.
-
-    Parameters
-    ----------
-    files : Files
-        Layer for file effects.
-    target : Path
-        Final name, ``manifests/000000000043.json``.
-    data : bytes
-        Content; everything it refers to has been flushed.
-
-    Returns
-    -------
-    bool
-        False when the name is taken: another writer was first and nothing has changed.
-
-    Raises
-    ------
-    StorageError
-        When the file system refuses. If that was after the link, the message says that the commit stands.
-    """
-    # A name of its own for each writer: two of them may be preparing the same version.
-    temporary = target.with_name(f"{target.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        write_named(files, temporary, data)
-        try:
-            files.link(temporary, target)
-        except FileExistsError:
-            return False
-        except OSError as error:
-            if error.errno in _NO_LINK:
-                raise StorageError(
-                    f"cannot commit to {target.parent}: this file system makes no hard links ({error.strerror}), "
-                    "which a commit needs; keep the index on a local disk"
-                ) from error
-            raise
-        try:
-            files.fsync_folder(target.parent)
-        except OSError as error:
-            raise StorageError(
-                f"{target.name} is committed, but flushing its folder failed ({error.strerror}): "
-                "it may not survive a power failure"
-            ) from error
-        return True
-    finally:
-        try_remove(files, temporary)

@@ -18,11 +18,12 @@ from hashdb.errors import (
     IndexNotFoundError,
     UnsupportedFormatError,
 )
-from hashdb.storage.commit import Files, remove_tree, translated, try_remove, write_named
+from hashdb.storage.commit import DISK, Files, remove_tree, translated, try_remove, write_named
 from hashdb.storage.documents import FORMAT, MAX_DOCUMENT_BYTES, Fields, canonical, digest, group_json, parse_document
 from hashdb.storage.ids import KINDS
 from hashdb.storage.manifest import has_versions, list_versions, read_manifest
 from hashdb.storage.mapping import read_file, refuse_links
+from hashdb.storage.places import claim, is_folder, kind_of, lock_build, taken_over, unmake
 
 log = logging.getLogger(__name__)
 
@@ -144,11 +145,11 @@ class Build:
     def check(self) -> None:
         """Raise :class:`IndexExistsError` where the folder is not this build's any more."""
         try:
-            ours = digest((self.root / "zarr.json").read_bytes()) == self.attributes.digest
-        except OSError:
+            ours = digest(read_file(self.root / "zarr.json", MAX_DOCUMENT_BYTES)) == self.attributes.digest
+        except (OSError, CorruptIndexError):
             ours = False
         if not ours:
-            raise IndexExistsError(f"{self.root} was removed or taken over by another build; start again")
+            raise taken_over(self.root)
 
     def release(self) -> None:
         """Give the lock back."""
@@ -183,21 +184,12 @@ def begin(root: Path, attributes: Attributes, files: Files) -> Build:
     IndexExistsError
         There is an index, someone is building one, or the folder holds something else.
     """
-    check_free(root)
-    made_root = not root.exists()
-    if made_root:
-        files.mkdir(root)
-    build = Build(files, root, made_root, -1, attributes)
-    try:
-        build.lock = files.lock_folder(root)
-    except BlockingIOError as error:
-        raise IndexExistsError(
-            f"another process is building an index at {root}; wait for it, or use another path"
-        ) from error
+    build = Build(files, root, *claim(files, root), attributes)
     try:
         leftovers = _leftovers(root)
     except BaseException:
-        # Not ours to touch.
+        if build.made_root:  # what is in it is not ours to touch
+            unmake(files, root)
         build.release()
         raise
     try:
@@ -213,21 +205,33 @@ def begin(root: Path, attributes: Attributes, files: Files) -> Build:
 def check_free(root: Path) -> None:
     """Raise :class:`IndexExistsError` unless an index may be built at `root`; nothing is changed."""
     with translated(f"create the index {root}"):
-        if root.is_dir():
+        if not is_folder(root):
+            return
+        _refuse_index(root)
+        try:
             _leftovers(root)
-        elif root.exists():
-            raise IndexExistsError(f"{root} is a file; give the path of a new folder")
+        except (FileNotFoundError, IndexExistsError):
+            # What others are just building or removing looks odd: once more while they are kept from it.
+            lock = lock_build(DISK, root, shared=True)
+            try:
+                _leftovers(root)
+            finally:
+                os.close(lock)
+
+
+def _refuse_index(root: Path) -> None:
+    if list_versions(root):
+        raise IndexExistsError(f"there is an index at {root} already; add to it, or build at another path")
 
 
 def _leftovers(root: Path) -> list[Path]:
     """Return what an unfinished build left in a folder; raise where there is anything else."""
-    if list_versions(root):
-        raise IndexExistsError(f"there is an index at {root} already; add to it, or build at another path")
+    _refuse_index(root)
     names = sorted(os.listdir(root))
     if not names:
         return []
     try:
-        document = (root / "zarr.json").read_bytes()
+        document = read_file(root / "zarr.json", MAX_DOCUMENT_BYTES)
         ours = Attributes.parse(document, root / "zarr.json") is not None
     except FileNotFoundError:
         ours = names == ["zarr.json.tmp"]
@@ -300,12 +304,19 @@ def read_attributes(root: Path) -> Attributes:
         There is no index; the message tells what is there.
     CorruptIndexError, UnsupportedFormatError
         There is one, damaged or newer.
+    StorageError
+        The system refuses to tell.
     """
-    # Unlike the methods of a path, these raise nothing where a name is too long.
-    if not os.path.exists(root):
+    with translated(f"open the index {root}"):
+        return _read_attributes(root)
+
+
+def _read_attributes(root: Path) -> Attributes:
+    kind = kind_of(root)
+    if not kind:
         raise IndexNotFoundError(f"no index at {root}: there is nothing at that path; `hashdb build` makes one")
-    if not root.is_dir():
-        raise IndexNotFoundError(f"no index at {root}: that is a file, an index is a folder")
+    if kind != "a folder":
+        raise IndexNotFoundError(f"no index at {root}: that is {kind}, an index is a folder")
     path = root / "zarr.json"
     is_index = has_versions(root)
     for name in GROUPS:
@@ -324,7 +335,8 @@ def read_attributes(root: Path) -> Attributes:
 def was_altered(root: Path) -> bool:
     """Whether a manifest of our format names another root document than the one there: it is not a newer hashdb's."""
     try:
-        return read_manifest(root, list_versions(root)[-1]).root != digest((root / "zarr.json").read_bytes())
+        found = digest(read_file(root / "zarr.json", MAX_DOCUMENT_BYTES))
+        return read_manifest(root, list_versions(root)[-1]).root != found
     except (FormatError, OSError):
         return False
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from hashdb.errors import FormatError, HashDBError
 from hashdb.storage.ids import IdColumn, IntColumn, RangeColumn, StringColumn, to_users
-from hashdb.storage.manifest import DeleteEntry, Manifest, SegmentEntry
+from hashdb.storage.manifest import DeleteEntry, Manifest, SegmentEntry, manifest_name
 from hashdb.storage.mapping import Mapper, read_file
 from hashdb.storage.reading import read_deletes
 from hashdb.storage.restoring import Damage
@@ -29,7 +29,7 @@ class Loss:
         ``rows``; ``vectors`` of rows that stay, codes and ids; ``deletes``, whose rows come back; ``versions``; or
         ``index``, which nothing can be done about.
     file : str
-        The file at fault.
+        The file at fault, or the manifest of a version that needs it.
     message : str
         What is wrong with it and what goes, in one line.
     n_rows : int
@@ -193,14 +193,14 @@ def _array(path: Path, dtype: str, n: int | None) -> np.ndarray | None:
 def lost_versions(
     root: Path, damaged: dict[int, tuple[str, bytes]], newest: Manifest, numbers: list[int], id_kind: str
 ) -> list[Loss]:
-    """Say what is lost by giving up damaged manifests.
+    """Say what is lost by giving up versions.
 
     Parameters
     ----------
     root : Path
         Folder of the index.
     damaged : dict
-        Number, and (what is wrong, content) of each.
+        Number, and (what is wrong, content) of each; content is empty where the manifest itself is sound.
     newest : Manifest
         The newest version that is sound.
     numbers : list of int
@@ -211,12 +211,16 @@ def lost_versions(
     if not numbers:
         return []
     shown = f"version {numbers[0]}" if len(numbers) == 1 else f"versions {numbers[0]} to {numbers[-1]}"
-    first = min(damaged)
-    file = root / "manifests" / f"{max(damaged):012d}.json"
     back = {number: found for number, found in damaged.items() if number > newest.version}
+    if not back and newest.version in numbers:
+        file = root / "manifests" / manifest_name(newest.version)
+        goes = f"giving it up removes {shown}; only the version without it is left"
+        return [Loss("versions", str(file), f"version {newest.version} needs what is lost: {goes}")]
+    first = min(damaged)
+    file = root / "manifests" / manifest_name(max(damaged))
     if not back:
         goes = f"giving it up removes {shown}; the newest version loses nothing"
-        return [Loss("versions", str(root / "manifests" / f"{first:012d}.json"), f"{damaged[first][0]}: {goes}")]
+        return [Loss("versions", str(root / "manifests" / manifest_name(first)), f"{damaged[first][0]}: {goes}")]
     problem = back[max(back)][0]
     goes = (
         f"giving it up makes a new version of version {newest.version}, without the adds since and with what was "

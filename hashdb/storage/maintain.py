@@ -1,31 +1,28 @@
-"""Verifying an index: every document, file and row, and what no version names."""
+"""Verifying an index: every document, file and row of every version, and what no version names."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
-from hashdb.errors import CorruptIndexError, FormatError, HashDBError, StorageError, VersionGoneError
+from hashdb.errors import CorruptIndexError, FormatError, UnsupportedFormatError, VersionGoneError
 from hashdb.storage import folder
-from hashdb.storage.checking import check_delete_metadata, check_group, check_rows, compare, same, zarr_array
-from hashdb.storage.commit import translated
-from hashdb.storage.manifest import (
-    DeleteEntry,
-    Manifest,
-    SegmentEntry,
-    list_versions,
-    manifest_name,
-    read_manifest,
-)
-from hashdb.storage.mapping import Mapper
-from hashdb.storage.reading import SegmentUnit, Unit, delete_files, open_model, open_segment, read_deletes
+from hashdb.storage.checking import looking
+from hashdb.storage.documents import MAX_DOCUMENT_BYTES
+from hashdb.storage.folder import Attributes
+from hashdb.storage.manifest import Manifest, decode, list_versions, manifest_name, read_manifest
+from hashdb.storage.mapping import Mapper, read_file
+from hashdb.storage.mending import mended_manifest
 from hashdb.storage.sweeping import GRACE, age_of, folders_of, key_of, names_of, tables_of_folders
-from hashdb.storage.tables import KIND, REMEDY, is_ours, open_table, table_entries
+from hashdb.storage.tables import KIND
 from hashdb.storage.versions import check_chain
+from hashdb.storage.visiting import Progress, Visit, uuids_of
 
-Progress = Callable[[int, int], None]
+# Times that a verification begins again because the version it looked at was pruned.
+MAX_TRIES = 4
 
 
 @dataclass
@@ -58,10 +55,9 @@ class VerifyReport:
         """Whether nothing is wrong."""
         return not self.problems
 
-    def note(self, error: HashDBError, path: Path) -> None:
-        """Add a problem."""
-        at = error.path if isinstance(error, FormatError) and error.path is not None else path
-        self.problems.append((str(at), str(error)))
+    def note(self, error: FormatError) -> None:
+        """Add a problem with a document of the index itself."""
+        self.problems.append((str(error.path), str(error)))
 
 
 def verify(
@@ -74,11 +70,12 @@ def verify(
     root : str or Path
         Folder of the index.
     version : int, optional
-        Version to check, the newest that can be read by default. All manifests are checked in any case, and
-        that none is missing between them.
+        Version to check; by default the newest that can be read, and what only other versions need: their problems
+        end with the versions. All manifests are checked in any case, and that none is missing between them.
     deep : bool
         Also compare the checksum of every file, read every array with zarr and compare it with our own reading, and
-        check that ids ascend and padding bits are zero; and note old folders that no version names.
+        check that ids ascend and padding bits are zero; and note old folders that no version names. The bucket tables
+        of older versions are left out.
     progress : callable, optional
         Called with (files done, files in all).
 
@@ -86,66 +83,118 @@ def verify(
     ------
     IndexNotFoundError
         There is no index.
+    VersionGoneError
+        There is no such version, or it was pruned meanwhile.
+    StorageError, OutOfMemoryError
+        The system does not let us look: that is no damage.
     """
     root = Path(root)
-    report = VerifyReport(deep=deep)
+    for _ in range(MAX_TRIES):
+        report = VerifyReport(deep=deep)
+        with looking(f"verify {root}"):
+            visit = _begin(root, version, report)
+        visit.run(progress)
+        report.n_files += visit.n_files
+        report.n_bytes += visit.n_bytes
+        # Several steps may meet the same damage.
+        found = reversed(report.problems + visit.problems)
+        report.problems = list({said: (at, said) for at, said in found}.values())[::-1]
+        if report.version is None or os.path.exists(root / "manifests" / manifest_name(report.version)):
+            return report
+        if version is not None:
+            break
+    raise VersionGoneError(f"version {report.version} of {root} was pruned while it was looked at; verify again")
+
+
+def _begin(root: Path, version: int | None, report: VerifyReport) -> Visit:
+    """Check the documents of the index itself; return the visit to the versions that they name."""
+    attributes = None
     try:
         attributes = folder.read_attributes(root)
     except FormatError as error:
-        report.note(error, root / "zarr.json")
-        return report
-    found = folders_of(root) if deep and all((root / name).is_dir() for name in folder.GROUPS) else []
+        report.note(error)
+        if isinstance(error, UnsupportedFormatError) or error.path != root / "zarr.json":
+            return Visit(Mapper(root))  # nothing to go on by, or a folder that is a link
+    # Before the manifests: what is committed in between is then seen as named.
+    found = folders_of(root) if report.deep and all((root / name).is_dir() for name in folder.GROUPS) else []
     found += tables_of_folders(found)
-    manifest = _check_manifests(root, attributes, version, report)
-    report.notes += _leftovers(root, found)
-    if manifest is None:
-        return report
-    report.version = manifest.version
-    mapper = Mapper(root)
-    steps = list(_steps(mapper, manifest, attributes, report, deep))
-    for done, (path, step) in enumerate(steps):
-        try:
-            with translated("read the index"):
-                step()
-        except (FormatError, VersionGoneError, StorageError) as error:
-            report.note(error, path)
-        if progress is not None:
-            progress(done + 1, len(steps))
-    # Several steps may meet the same damage.
-    report.problems = list({said: (at, said) for at, said in reversed(report.problems)}.values())[::-1]
-    return report
+    manifests, used = _read_manifests(root, report)
+    report.notes += _leftovers(found, used)
+    attributes = _check_manifests(root, attributes, manifests, report)
+    chosen = manifests.get(max(manifests, default=0) if version is None else version)
+    if version is not None and chosen is None and not report.problems:
+        raise VersionGoneError(f"{root} has no version {version}")
+    report.version = None if chosen is None else chosen.version
+    older: list[Manifest] = []
+    if version is None:
+        older = [*_mended_newest(root, manifests), *(manifests[number] for number in sorted(manifests)[-2::-1])]
+    return Visit(Mapper(root), attributes, chosen, older, deep=report.deep)
 
 
-def _check_manifests(
-    root: Path, attributes: folder.Attributes, version: int | None, report: VerifyReport
-) -> Manifest | None:
-    chosen = None
+def _read_manifests(root: Path, report: VerifyReport) -> tuple[dict[int, Manifest], set[str]]:
+    """Return the manifests that can be read, ascending, and what all manifests name."""
     manifests: dict[int, Manifest] = {}
+    used: set[str] = set()
     for number in list_versions(root):
         path = root / "manifests" / manifest_name(number)
         try:
-            manifest = read_manifest(root, number)
-            report.n_files += 1
+            manifests[number] = read_manifest(root, number)
             report.n_bytes += path.stat().st_size
-            if manifest.index != attributes.uuid or manifest.root != attributes.digest:
-                raise CorruptIndexError(f"{path} does not belong to {root / 'zarr.json'}", path)
         except FormatError as error:
-            report.note(error, path)
-            continue
+            report.note(error)
+            with suppress(FormatError):  # too large to be read
+                used.update(names_of(root, number, strict=False))
         except FileNotFoundError:
-            continue
-        manifests[number] = manifest
-        if version is None or number == version:
-            chosen = manifest
-    for broken in check_chain(root, manifests):
-        report.note(broken, root / "manifests")
-    if version is not None and chosen is None and not report.problems:
-        raise VersionGoneError(f"{root} has no version {version}")
-    return chosen
+            manifests.pop(number, None)
+        else:
+            report.n_files += 1
+            used.update(_names_in(manifests[number]))
+    return manifests, used
 
 
-def _leftovers(root: Path, found: list[Path]) -> list[str]:
-    used = {name for number in list_versions(root) for name in names_of(root, number, strict=False)} if found else set()
+def _names_in(manifest: Manifest) -> Iterable[str]:
+    """Give what a manifest names, as `names_of` does."""
+    yield from uuids_of(manifest)
+    for entry in manifest.segments:
+        for described in entry.tables:
+            yield f"{entry.uuid}/{KIND}/{described.get('name')}"
+
+
+def _check_manifests(
+    root: Path, attributes: Attributes | None, manifests: dict[int, Manifest], report: VerifyReport
+) -> Attributes | None:
+    """Leave in `manifests` those that belong to the root document, or to the newest; return the document if it fits."""
+    path, newest = root / "zarr.json", manifests.get(max(manifests, default=0))
+    fitting = None if attributes is None else (attributes.uuid, attributes.digest)
+    if newest is not None and fitting not in {(one.index, one.root) for one in manifests.values()}:
+        name = root / "manifests" / manifest_name(newest.version)
+        if attributes is not None:
+            why = "one of the two was altered, or is of another index"
+            report.note(CorruptIndexError(f"{path} is not the one that {name} names: {why}", path))
+        attributes, fitting, path = None, (newest.index, newest.root), name
+    for number, manifest in list(manifests.items()):
+        if (manifest.index, manifest.root) != fitting:
+            name = root / "manifests" / manifest_name(number)
+            report.note(CorruptIndexError(f"{name} does not belong to {path}", name))
+            del manifests[number]
+    report.problems += [(str(error.path), str(error)) for error in check_chain(root, manifests)]
+    return attributes
+
+
+def _mended_newest(root: Path, manifests: dict[int, Manifest]) -> list[Manifest]:
+    """Return what the newest manifest held where one byte of it is wrong: what only it names is looked at too."""
+    newest = max(list_versions(root), default=0)
+    if newest in manifests:
+        return []
+    path = root / "manifests" / manifest_name(newest)
+    try:
+        data = mended_manifest(read_file(path, MAX_DOCUMENT_BYTES), path, None)
+    except (FormatError, FileNotFoundError):
+        return []
+    return [] if data is None else [decode(data, path)]
+
+
+def _leftovers(found: list[Path], used: set[str]) -> list[str]:
     unused = {path for path in found if key_of(path) not in used}
     return [
         f"{path} is named by no version: left over from a commit that failed, or a newer version was lost"
@@ -153,96 +202,3 @@ def _leftovers(root: Path, found: list[Path]) -> list[str]:
         # What is inside a folder that is left over goes without saying.
         if path in unused and not unused.intersection(path.parents) and age_of(path) > GRACE
     ]
-
-
-Step = tuple[Path, Callable[[], None]]
-
-
-def _steps(
-    mapper: Mapper, manifest: Manifest, attributes: folder.Attributes, report: VerifyReport, deep: bool
-) -> Iterator[Step]:
-    root = mapper.root
-    for name in folder.GROUPS:
-        yield root / name / "zarr.json", partial(_check_group, root / name / "zarr.json", report)
-    for entry in manifest.segments:
-        where = root / "segments" / entry.uuid
-        try:
-            unit = open_segment(mapper, entry, attributes.id_kind, attributes.n_stored_bits)
-        except HashDBError as error:
-            report.note(error, where)
-            continue
-        yield from _unit_steps(unit, report, deep)
-        if deep:
-            yield where, partial(check_rows, unit)
-        yield from _derived_steps(unit, entry, report, deep)
-        for lists in entry.deletes:
-            yield where, partial(_check_deletes, mapper, lists, entry.n, report, deep)
-    if manifest.model is not None:
-        try:
-            model = open_model(mapper, manifest.model)[1]
-        except HashDBError as error:
-            report.note(error, root / "models" / manifest.model.uuid)
-            return
-        yield from _unit_steps(model, report, deep)
-
-
-def _unit_steps(unit: Unit, report: VerifyReport, deep: bool) -> Iterator[Step]:
-    for name in unit.files:
-        # Metadata are small and always read; data only when asked.
-        read = deep or name.endswith("zarr.json")
-        yield unit.folder / name, partial(_check_file, unit, name, report, read)
-    if deep:
-        for name in unit.arrays:
-            yield unit.folder / name, partial(compare, unit, name)
-
-
-def _derived_steps(unit: SegmentUnit, entry: SegmentEntry, report: VerifyReport, deep: bool) -> Iterator[Step]:
-    """Give the steps for the bucket tables of a segment, whose errors say that nothing is lost."""
-    if not any(map(is_ours, entry.tables)):
-        return
-    where = unit.folder / KIND
-    steps: list[Step] = [(where / "zarr.json", partial(_check_group, where / "zarr.json", report))]
-    try:
-        for named in table_entries(entry.tables, where):
-            try:
-                steps += _unit_steps(open_table(unit, named).unit, report, deep)
-            except (FormatError, VersionGoneError, StorageError) as error:
-                report.note(_derived(error), where / named.name)
-    except CorruptIndexError as error:
-        report.note(_derived(error), where)
-    for path, step in steps:
-        yield path, partial(_check_derived, step)
-
-
-def _check_derived(step: Callable[[], None]) -> None:
-    try:
-        step()
-    except (FormatError, VersionGoneError) as error:
-        raise _derived(error) from error
-
-
-def _derived(error: HashDBError) -> CorruptIndexError:
-    return CorruptIndexError(f"{error}; {REMEDY}", error.path if isinstance(error, FormatError) else None)
-
-
-def _check_group(path: Path, report: VerifyReport) -> None:
-    report.n_bytes += check_group(path)
-    report.n_files += 1
-
-
-def _check_file(unit: Unit, name: str, report: VerifyReport, read: bool) -> None:
-    unit.check_size(name)
-    report.n_files += 1
-    report.n_bytes += unit.files[name].size
-    if read:
-        unit.check_file(name)
-
-
-def _check_deletes(mapper: Mapper, entry: DeleteEntry, n: int, report: VerifyReport, deep: bool) -> None:
-    rows = read_deletes(mapper, entry, n)
-    check_delete_metadata(mapper, entry)
-    report.n_files += 3
-    report.n_bytes += rows.nbytes
-    if deep:
-        where = mapper.root / "deletes" / entry.uuid / "rows"
-        same(where, zarr_array(where, delete_files(entry)[0]), [rows], entry.n)

@@ -308,6 +308,14 @@ def has_versions(root: Path) -> bool:
         return False
 
 
+def checksum_at(path: Path) -> str | None:
+    """Return the checksum that a manifest gives itself; None where there is no such file."""
+    try:
+        return read_file(path, MAX_DOCUMENT_BYTES)[_HEAD].decode("ascii", "replace")
+    except FileNotFoundError:
+        return None
+
+
 def read_manifest(root: Path, version: int) -> Manifest:
     """Read and check one manifest.
 

@@ -14,11 +14,12 @@ import numpy as np
 from hashdb.errors import ArgumentError, CorruptIndexError, StorageError, VersionGoneError
 from hashdb.forks import lock_of
 from hashdb.storage.commit import storage_error
+from hashdb.storage.documents import MAX_DOCUMENT_BYTES
 from hashdb.storage.maps import map_tracked, untracked_map
 
 SMALL_BYTES = 1 << 20
 MAX_MAPS = 24
-_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a named pipe would wait for somebody to write
 
 
 def check_size(path: Path, found: os.stat_result, size: int) -> None:
@@ -50,18 +51,28 @@ def refuse_links(root: Path, folder: Path, files: Iterable[str] = ()) -> None:
             raise CorruptIndexError(f"{path} is a symbolic link, which an index never holds", path)
 
 
-def missing(path: Path, unit: str, root: Path) -> CorruptIndexError | VersionGoneError:
+def missing(path: Path, unit: str, root: Path) -> CorruptIndexError | VersionGoneError | StorageError:
     """Build the error for a file that is not there: pruned when no manifest names its `unit`, else lost."""
-    needle = unit.encode("ascii")
+    seen: set[str] = set()
     try:
-        for manifest in sorted((root / "manifests").glob("*.json"), reverse=True):
-            if needle in manifest.read_bytes():
+        while names := {name for name in os.listdir(root / "manifests") if name.endswith(".json")} - seen:
+            if any(_names(root / "manifests" / name, unit) for name in sorted(names, reverse=True)):
                 return CorruptIndexError(f"{path} is missing", path)
-    except FileNotFoundError:
-        return missing(path, unit, root) if root.exists() else VersionGoneError(f"the index at {root} was removed")
+            seen |= names  # others may have committed and pruned meanwhile
+    except (FileNotFoundError, NotADirectoryError):
+        return VersionGoneError(f"there is no index at {root} any more: it was moved or removed, or its disk unmounted")
+    except OSError as error:
+        return storage_error(error, f"read the index {root}")
     return VersionGoneError(
         f"{path} was removed: the version that held it has been pruned; open the index again for the newest one"
     )
+
+
+def _names(manifest: Path, unit: str) -> bool:
+    try:
+        return unit.encode("ascii") in read_file(manifest, MAX_DOCUMENT_BYTES)
+    except (FileNotFoundError, CorruptIndexError):  # pruned meanwhile, or none of ours
+        return False
 
 
 def read_file(path: Path, limit: int) -> bytes:
@@ -83,13 +94,11 @@ def read_file(path: Path, limit: int) -> bytes:
     except FileNotFoundError:
         raise
     except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise CorruptIndexError(f"{path} is a symbolic link, which an index never holds", path) from error
-        raise storage_error(error, "read the index") from error
+        raise _refused(error, path) from error
     try:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode) or found.st_size > limit:
-            raise CorruptIndexError(f"{path} is no file of at most {limit} bytes", path)
+            raise CorruptIndexError(f"{path} is no regular file of at most {limit} bytes", path)
         parts, left = [], found.st_size
         while left and (part := os.read(handle, min(left, 1 << 30))):
             parts.append(part)
@@ -97,6 +106,15 @@ def read_file(path: Path, limit: int) -> bytes:
         return parts[0] if len(parts) == 1 else b"".join(parts)
     finally:
         os.close(handle)
+
+
+def _refused(error: OSError, path: Path) -> CorruptIndexError | StorageError:
+    """Build the error for a file that the system does not open."""
+    if error.errno == errno.ELOOP:
+        return CorruptIndexError(f"{path} is a symbolic link, which an index never holds", path)
+    if error.errno == errno.ENXIO:  # a socket
+        return CorruptIndexError(f"{path} is not a regular file", path)
+    return storage_error(error, "read the index")
 
 
 def _mmap_allowed() -> bool:
@@ -187,12 +205,10 @@ class Mapper:
                 return self._open(path, size)
             except (FileNotFoundError, NotADirectoryError):
                 raise missing(path, unit, self.root) from None
+            except StorageError:
+                raise
             except OSError as error:
-                if error.errno == errno.ELOOP:
-                    raise CorruptIndexError(f"{path} is a symbolic link, which an index never holds", path) from error
-                if isinstance(error, StorageError):
-                    raise
-                raise storage_error(error, "read the index") from error
+                raise _refused(error, path) from error
 
     def release(self) -> None:
         """Drop every mapping kept here."""

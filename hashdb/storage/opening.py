@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,8 @@ def open_version(root: Path, version: int | None, *, mmap: bool, check: str) -> 
         raise ArgumentError(f"version= (--at) is {version!r:.40}, expected a whole number")
     with translated(f"open the index {root}"):
         attributes = folder.read_attributes(root)
+        # This index it stays, whatever becomes of the current folder and of links on the way.
+        root = Path(os.path.realpath(root))
         mapper = Mapper(root, use_mmap=mmap)
         snapshot = versions.load(root, attributes, mapper, version)
         if check == "full":
@@ -30,5 +33,7 @@ def open_version(root: Path, version: int | None, *, mmap: bool, check: str) -> 
                 check_full(snapshot, mapper)
             except CorruptIndexError as error:
                 still = "check='quick' opens it, and what is in other files is right"
+                if error.path is not None and error.path.is_relative_to(root / "models"):
+                    still = "every version needs the model"
                 raise CorruptIndexError(f"{error}; {still}; {folder.REPAIR}", error.path) from error
     return attributes, mapper, snapshot

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from hashdb.errors import CorruptIndexError, FormatError, IndexNotFoundError, UnsupportedFormatError, VersionGoneError
 from hashdb.storage import folder, maintain
 from hashdb.storage.changes import Change, Workspace
-from hashdb.storage.commit import DISK, Files, translated
+from hashdb.storage.checking import looking
+from hashdb.storage.commit import DISK, Files
 from hashdb.storage.documents import MAX_DOCUMENT_BYTES, parse_document
 from hashdb.storage.folder import Attributes
+from hashdb.storage.locking import locked
 from hashdb.storage.losses import Loss, RepairReport, losses_of, lost_versions
 from hashdb.storage.manifest import Manifest, decode, list_versions, manifest_name
 from hashdb.storage.mapping import Mapper, read_file
 from hashdb.storage.mending import first_that_fits, mended_manifest, one_byte_off
+from hashdb.storage.places import kind_of
 from hashdb.storage.reading import open_segment, read_document
 from hashdb.storage.restoring import Damage, Knowledge, Model, Restorer
 from hashdb.storage.salvage import Rewrites, Salvage
@@ -25,6 +28,7 @@ from hashdb.storage.sweeping import forget_versions
 from hashdb.storage.table_writing import TableWork
 from hashdb.storage.tables import KIND
 from hashdb.storage.transaction import Transaction
+from hashdb.storage.visiting import uuids_of
 
 Progress = Callable[[int, int], None]
 
@@ -42,7 +46,7 @@ def repair(
     files: Files = DISK,
     sizes: Sizes | None = None,
 ) -> RepairReport:
-    """Repair the newest version of an index, and its manifests.
+    """Repair the newest version of an index, its manifests, and what only older versions need.
 
     Parameters
     ----------
@@ -63,14 +67,14 @@ def repair(
     ------
     IndexNotFoundError
         There is no index.
-    StorageError
-        The file system refuses. What was put back before stays.
+    StorageError, OutOfMemoryError
+        The system refuses. What was put back before stays.
     """
     root = Path(root)
-    if not list_versions(root):
-        folder.read_attributes(root)
-        raise IndexNotFoundError(f"no index at {root}")
-    with translated(f"repair {root}"):
+    with looking(f"repair {root}"):
+        if kind_of(root) != "a folder" or not list_versions(root):
+            folder.read_attributes(root)
+            raise IndexNotFoundError(f"no index at {root}")
         for tries in range(MAX_TRIES):
             try:
                 report = _Repair(root, knowledge, files, sizes or Sizes(), drop, dry_run, progress).run()
@@ -116,17 +120,18 @@ class _Repair:
             return self.report
         newest = self.sound[max(self.sound)]
         self.report.version = newest.version
-        self._n_files = _count_files(self.root, newest)
+        self._n_files = _count_files(self.root, self.sound.values())
         self.restorer.groups()
         model = self._model(newest)
         for entry in newest.segments:
             damage = self.restorer.segment(entry, attributes, model)
             if damage.loses or damage.tables:
                 self.damaged[entry.uuid] = damage
-        gone = self._versions_to_forget()
-        self.report.losses += lost_versions(self.root, self.broken, newest, gone, attributes.id_kind)
+        self._older_versions(attributes, newest, model)
+        gone = self._versions_to_forget(newest)
         for damage in self.damaged.values():
             self.report.losses += losses_of(self.mapper, damage, attributes.id_kind)
+        self.report.losses += lost_versions(self.root, self.broken, newest, gone, attributes.id_kind)
         self.report.dropped = self.drop and bool(self.report.losses) and not self._hopeless
         if not self._hopeless:
             self._commit(attributes, newest, gone)
@@ -219,14 +224,38 @@ class _Repair:
                        "touched, and any Zarr reader has them (docs/format.md)")  # fmt: skip
         return model
 
-    def _versions_to_forget(self) -> list[int]:
-        """Return the versions up to the last that cannot be read or is missing: manifests go from the lowest up."""
+    # ---- older versions
+
+    def _older_versions(self, attributes: Attributes, newest: Manifest, model: Model | None) -> None:
+        """Put back what only older versions need; a version that stays damaged counts as one that cannot be read."""
+        wrong = dict.fromkeys(uuids_of(newest), "")
+        for number in sorted(self.sound, reverse=True)[1:]:
+            manifest = self.sound[number]
+            for entry in manifest.segments:
+                if entry.uuid not in wrong:
+                    damage = self.restorer.segment(replace(entry, deletes=()), attributes, model)
+                    wrong[entry.uuid] = damage.document or next(iter(damage.broken.values()), "")
+                for lists in entry.deletes:
+                    if lists.uuid not in wrong:
+                        wrong[lists.uuid] = self.restorer.deletes(lists, entry.n)
+            if manifest.model is not None and manifest.model.uuid not in wrong:
+                wrong[manifest.model.uuid] = next(iter(self.restorer.model(manifest.model)[1].values()), "")
+            problem = next((wrong[uuid] for uuid in uuids_of(manifest) if wrong[uuid]), "")
+            if problem:
+                self.broken[number] = f"{problem}; needed by version {number}", b""
+
+    def _versions_to_forget(self, newest: Manifest) -> list[int]:
+        """Return the versions up to the last that cannot be read or is missing: manifests go from the lowest up.
+
+        The newest one goes too where it needs what is lost: the version without that takes its place.
+        """
         numbers = list_versions(self.root)
-        missing = [number for number in range(numbers[0], numbers[-1]) if number not in set(numbers)]
-        for number in missing:
+        for number in sorted(set(range(numbers[0], numbers[-1])).difference(numbers)):
             name = self.root / "manifests" / manifest_name(number)
             self.broken.setdefault(number, (f"{name} is missing", b""))
         last = max(self.broken, default=0)
+        if self._loses:
+            last = max(last, newest.version)
         return [number for number in numbers if number <= last]
 
     # ---- the version without what is lost
@@ -242,14 +271,16 @@ class _Repair:
             ]
         if self.dry_run:
             back = drop and max(self.broken, default=0) > newest.version
-            lost = drop and any(damage.loses for damage in self.damaged.values())
-            self.report.committed = bool(self.report.renewed) or back or lost
+            self.report.committed = bool(self.report.renewed) or back or (drop and self._loses)
             self.report.version = list_versions(self.root)[-1] + self.report.committed
             return
         if drop or self.report.renewed:
             self._make_version(attributes, drop)
+        if self._loses:  # those too that others have made meanwhile
+            gone = [number for number in list_versions(self.root) if number < (self.report.version or 0)]
         if drop and gone:
-            forget_versions(self.files, self.root, gone)
+            with locked(self.files, self.root):
+                forget_versions(self.files, self.root, gone)
 
     def _make_version(self, attributes: Attributes, drop: bool) -> None:
         maker = self.knowledge.maker(attributes.settings)
@@ -263,7 +294,11 @@ class _Repair:
                 return Change(head.manifest.segments, head.next_id, head.manifest.model, head.n_rows)
             return change
 
-        transaction = Transaction(self.files, self.mapper, f"repair {self.root}", decide, kept=(rewrites, renewals))
+        transaction = Transaction(
+            *(self.files, self.mapper, f"repair {self.root}", decide),
+            kept=(rewrites, renewals),
+            is_newest=lambda head: list_versions(self.root)[-1:] == [head.version],
+        )
         snapshot, change = transaction.run(lambda: self._head(attributes))
         self.report.version, self.report.committed = snapshot.version, change is not None
 
@@ -297,6 +332,10 @@ class _Repair:
     def _hopeless(self) -> bool:
         return any(loss.what == "index" for loss in self.report.losses)
 
+    @property
+    def _loses(self) -> bool:
+        return any(damage.loses for damage in self.damaged.values())
+
     def _lose(self, what: str, path: Path, message: str) -> None:
         self.report.losses.append(Loss(what, str(path), message))
 
@@ -317,9 +356,11 @@ def _bytes_of(path: Path) -> bytes:
         return b""
 
 
-def _count_files(root: Path, manifest: Manifest) -> int:
-    """Count the files of a version as they are there."""
-    places = [root / "segments" / entry.uuid for entry in manifest.segments]
-    places += [root / "deletes" / lists.uuid for entry in manifest.segments for lists in entry.deletes]
-    places += [] if manifest.model is None else [root / "models" / manifest.model.uuid]
+def _count_files(root: Path, manifests: Iterable[Manifest]) -> int:
+    """Count the files of versions as they are there."""
+    places = set()
+    for manifest in manifests:
+        places |= {root / "segments" / entry.uuid for entry in manifest.segments}
+        places |= {root / "deletes" / lists.uuid for entry in manifest.segments for lists in entry.deletes}
+        places |= set() if manifest.model is None else {root / "models" / manifest.model.uuid}
     return max(1, len(folder.GROUPS) + sum(sum(file.is_file() for file in place.rglob("*")) for place in places))

@@ -21,7 +21,7 @@ from hashdb.storage.commit import Files, put_back
 from hashdb.storage.documents import MAX_DOCUMENT_BYTES, group_json, parse_document
 from hashdb.storage.folder import GROUPS, Attributes
 from hashdb.storage.layout import FileEntry
-from hashdb.storage.manifest import ModelEntry, SegmentEntry
+from hashdb.storage.manifest import DeleteEntry, ModelEntry, SegmentEntry
 from hashdb.storage.mapping import Mapper, read_file
 from hashdb.storage.mending import one_byte_off, rebuilt_segment
 from hashdb.storage.reading import SegmentUnit, Unit, check_content, open_model, open_segment, read_deletes
@@ -159,16 +159,20 @@ class Restorer:
             if damage.broken_chunks("codes"):
                 self._codes(damage, model)
         for lists in entry.deletes:
-            self.step()
-            where = self.root / "deletes" / lists.uuid
-            for path, content in delete_metadata(where, lists):
-                self._fixed(
-                    path, content, partial(check_content, entry=FileEntry.of(content), uuid=lists.uuid, root=self.root)
-                )
-            problem = _problem(partial(read_deletes, self.mapper, lists, entry.n))
+            problem = self.deletes(lists, entry.n)
             if problem:
                 damage.deletes[lists.uuid] = problem
         return damage
+
+    def deletes(self, lists: DeleteEntry, n: int) -> str:
+        """Put the metadata of a delete list of a segment with `n` rows back; return what is wrong with its rows."""
+        self.step()
+        where = self.root / "deletes" / lists.uuid
+        for path, content in delete_metadata(where, lists):
+            self._fixed(
+                path, content, partial(check_content, entry=FileEntry.of(content), uuid=lists.uuid, root=self.root)
+            )
+        return _problem(partial(read_deletes, self.mapper, lists, n))
 
     def _segment_unit(self, entry: SegmentEntry, attributes: Attributes) -> SegmentUnit:
         n_bits, id_kind = attributes.n_stored_bits, attributes.id_kind

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import astuple
 from pathlib import Path
@@ -98,9 +99,9 @@ class Store:
             The file system refuses.
         """
         attributes = Attributes.new(id_kind, n_bits, n_stored_bits, settings or {})
-        root, mapper = Path(path), Mapper(Path(path))
-        with translated(f"create the index {root}"):
-            build = folder.begin(root, attributes, files)
+        mapper = Mapper(Path(os.path.abspath(path)))
+        with translated(f"create the index {mapper.root}"):
+            build = folder.begin(mapper.root, attributes, files)
         snapshot = Snapshot(Manifest(attributes.uuid, attributes.digest), (), id_kind, n_stored_bits)
         store = cls(attributes, mapper, snapshot, files, sizes or Sizes())
         store._build, store.tables = build, tables
@@ -339,14 +340,12 @@ class Store:
         if isinstance(keep, bool) or not isinstance(keep, int) or keep < 1:
             raise ArgumentError(f"keep is {keep!r}, expected a whole number of at least 1")
         maker = tables or self.tables
-        merges = Merges(self._plan(maker=maker), progress)
-        renewals = TableWork(self.files, maker, progress)
+        kept = (Merges(self._plan(maker=maker), progress), TableWork(self.files, maker, progress))
         with self._lock:
             self._writable("compact")
             with translated(f"open the index {self.path}"):
                 self.snapshot = self._head()
             before = len(self.snapshot.segments)
-            kept = (merges, renewals)
             change = self._commit("compact", lambda work, head: plan_compact(work, head, *kept), kept=kept)
             if change is None:
                 self.snapshot = self._head()  # another may have compacted meanwhile

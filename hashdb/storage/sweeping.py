@@ -14,6 +14,7 @@ from hashdb.errors import FormatError
 from hashdb.storage import folder
 from hashdb.storage.commit import Files, remove_tree
 from hashdb.storage.documents import MAX_DOCUMENT_BYTES
+from hashdb.storage.locking import locked
 from hashdb.storage.manifest import list_versions, manifest_name, unsealed
 from hashdb.storage.mapping import read_file
 from hashdb.storage.tables import KIND
@@ -72,32 +73,71 @@ def sweep(files: Files, root: Path, *, grace: float, keep: int | None = None) ->
     found = folders_of(root)
     tables = tables_of_folders(found)
     found += [path for path in _members(root / "manifests") if path.name.endswith(".tmp")]
-    numbers = list_versions(root)
-    gone = numbers[:-keep] if keep is not None else []
-    used = {name for number in numbers[len(gone) :] for name in names_of(root, number, strict=True)}
-    pruned = {name for number in gone for name in names_of(root, number, strict=False)}
-    n_bytes = forget_versions(files, root, gone)
+    names = _Names(root, keep)
+    used, pruned = names.used(), names.pruned()
     # Tables of a segment that goes go with it.
     found += [path for path in tables if segment_of(path) in used]
-    removable = [
-        path
-        for path in found
-        if key_of(path) not in used and (key_of(path) in pruned or age_of(path) > max(grace, 0.0))
-    ]
-    for path in removable:
-        n_bytes += _remove_empty(files, path) if path.name == KIND else remove_tree(files, path)
-    return Swept(len(gone), len(removable), n_bytes)
+    unnamed = [path for path in found if key_of(path) not in used | pruned]
+    old = [path for path in unnamed if age_of(path) > max(grace, 0.0)]
+    if not names.gone and not old:
+        return Swept(0, 0, 0)
+    with locked(files, root):
+        # Again, for now no commit comes between: what was about to be named may be by now.
+        names.look()
+        used, pruned = names.used(), names.pruned()
+        expired = [path for path in old if key_of(path) not in used]
+        n_bytes = sum(_remove(files, path) for path in expired) + forget_versions(files, root, names.gone)
+    # Nobody can come to name these any more.
+    left = [path for path in found if key_of(path) in pruned and path not in expired]
+    n_bytes += sum(_remove(files, path) for path in left)
+    return Swept(len(names.gone), len(expired) + len(left), n_bytes)
+
+
+class _Names:
+    """What the versions name, each read once: those that go, and those that stay."""
+
+    def __init__(self, root: Path, keep: int | None) -> None:
+        self._root, self._keep = root, keep
+        self._read: dict[int, list[str]] = {}
+        self.look()
+
+    def look(self) -> None:
+        """List the versions that there are now."""
+        numbers = list_versions(self._root)
+        self.gone = numbers[: -self._keep] if self._keep is not None else []
+        self._staying = numbers[len(self.gone) :]
+
+    def used(self) -> set[str]:
+        """Return what versions that stay name."""
+        return self._named(self._staying, strict=True)
+
+    def pruned(self) -> set[str]:
+        """Return what only versions that go name."""
+        return self._named(self.gone, strict=False) - self.used()
+
+    def _named(self, numbers: list[int], *, strict: bool) -> set[str]:
+        for number in numbers:
+            if number not in self._read:
+                self._read[number] = names_of(self._root, number, strict=strict)
+        return {name for number in numbers for name in self._read[number]}
 
 
 def forget_versions(files: Files, root: Path, numbers: list[int]) -> int:
-    """Remove the manifests of the lowest versions, ascending, and return the bytes freed; never the highest one."""
-    n_bytes = 0
-    for number in numbers:
-        # Upwards, one by one: writers rely on it to notice that the version they build on is past.
-        n_bytes += remove_tree(files, root / "manifests" / manifest_name(number))
-    if numbers:
-        files.fsync_folder(root / "manifests")
+    """Remove the manifests of the lowest versions, and return the bytes freed; never the highest one.
+
+    Under the lock: a commit takes a number that is free for the next one.
+    """
+    if not numbers:
+        return 0
+    # What stays must be safe before what it follows goes: the newest may have its name only since a moment.
+    files.fsync_folder(root / "manifests")
+    n_bytes = sum(remove_tree(files, root / "manifests" / manifest_name(number)) for number in numbers)
+    files.fsync_folder(root / "manifests")
     return n_bytes
+
+
+def _remove(files: Files, path: Path) -> int:
+    return _remove_empty(files, path) if path.name == KIND else remove_tree(files, path)
 
 
 def _remove_empty(files: Files, path: Path) -> int:

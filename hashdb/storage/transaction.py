@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -9,14 +10,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from hashdb.errors import ConflictError, CorruptIndexError, VersionGoneError
+from hashdb.errors import ConflictError, CorruptIndexError, HashDBError, VersionGoneError
 from hashdb.storage import versions
 from hashdb.storage.changes import Change, Workspace
-from hashdb.storage.commit import Files, holds, publish
-from hashdb.storage.manifest import Manifest, manifest_name
+from hashdb.storage.checking import check_delete_metadata
+from hashdb.storage.commit import Files, holds
+from hashdb.storage.locking import locked
+from hashdb.storage.manifest import Manifest, list_versions, manifest_name
 from hashdb.storage.mapping import Mapper
+from hashdb.storage.publishing import publish
 from hashdb.storage.segments import NewSegment
 from hashdb.storage.snapshot import Snapshot, load_snapshot
+from hashdb.storage.sweeping import names_of
+from hashdb.storage.tables import KIND
+
+log = logging.getLogger(__name__)
 
 MAX_RETRIES = 64
 LONGEST_WAIT = 0.1
@@ -52,6 +60,8 @@ class Transaction:
         The segment to be committed; removed on failure.
     kept : sequence of Kept
         What `decide` writes and keeps over retries; removed on failure.
+    is_newest : callable, optional
+        Tells whether a head is still the newest version, where its manifest does not stand under its number.
     """
 
     files: Files
@@ -60,8 +70,11 @@ class Transaction:
     decide: Decide
     segment: NewSegment | None = None
     kept: Sequence[Kept] = ()
+    is_newest: Callable[[Manifest], bool] | None = None
     _target: Path | None = None
     _data: bytes = b""
+    _new: set[str] = field(default_factory=set)
+    _number: int = 0
     _random: random.Random = field(default_factory=random.Random)
 
     def run(self, find_head: Callable[[], Snapshot]) -> tuple[Snapshot, Change | None]:
@@ -107,7 +120,7 @@ class Transaction:
             change = self.decide(work, head)
         except (CorruptIndexError, VersionGoneError):
             # A file of the head may have been pruned because someone committed in between.
-            if head.version == 0 or versions.newer(self.mapper.root, head.manifest) is None:
+            if head.version == 0 or self._leads(head):
                 raise
             return False, None, head
         if change is None:
@@ -117,16 +130,43 @@ class Transaction:
         snapshot = load_snapshot(manifest, self.mapper, head.id_kind, head.n_stored_bits, known)
         before = {segment.uuid: segment.entry.tables for segment in head.segments}
         for segment in snapshot.segments:
-            # Someone's sweep may have taken what waited for longer than the grace time.
-            if segment.uuid not in known:
-                segment.unit.check_presence()
             if segment.entry.tables != before.get(segment.uuid, ()) and segment.tables_problem is not None:
                 raise CorruptIndexError(segment.tables_problem, segment.unit.folder)
-        self._target = self.mapper.root / "manifests" / manifest_name(manifest.version)
-        self._data = data
-        done = publish(self.files, self._target, data)
-        done = done and versions.still_ours(self.files, self.mapper.root, manifest, data)
+        self._data, self._new = data, _names(manifest) - _names(head.manifest)
+        self._number, self._target = manifest.version, self.mapper.root / "manifests" / manifest_name(manifest.version)
+        done = publish(self.files, self._target, data, lambda: self._is_next(head, snapshot))
+        if not done:
+            self._target = None
         return done, change, snapshot
+
+    def _is_next(self, head: Snapshot, snapshot: Snapshot) -> bool:
+        if not self._leads(head):
+            return False
+        try:
+            self._check_new(head, snapshot)
+        except (CorruptIndexError, VersionGoneError) as error:
+            raise ConflictError(
+                f"cannot {self.doing}: it waited for longer than the grace time, and somebody's sweep took what it had "
+                "written; try again"
+            ) from error
+        return True
+
+    def _leads(self, head: Snapshot) -> bool:
+        """Whether a head is still the newest version."""
+        if head.version == 0:
+            return not list_versions(self.mapper.root)
+        if self.is_newest is not None:
+            return self.is_newest(head.manifest)
+        return versions.newer(self.mapper.root, head.manifest) is None
+
+    def _check_new(self, head: Snapshot, snapshot: Snapshot) -> None:
+        old = {segment.uuid: segment.entry for segment in head.segments}
+        for segment in snapshot.segments:
+            if segment.uuid not in old:
+                segment.unit.check_presence()
+            known = old[segment.uuid].deletes if segment.uuid in old else ()
+            for lists in set(segment.entry.deletes).difference(known):
+                check_delete_metadata(self.mapper, lists)
 
     def _tidy(self, work: Workspace, snapshot: Snapshot) -> None:
         """After success: remove what was written and merged away again in the same commit."""
@@ -140,7 +180,7 @@ class Transaction:
 
     def _give_up(self, work: Workspace) -> None:
         """After a failure: keep everything if the manifest came into being all the same, else remove it."""
-        if self._target is not None and holds(self._target, self._data):
+        if self._target is not None and self._stands(self._target):
             if self.segment is not None:
                 self.segment.committed = True
             return
@@ -149,3 +189,23 @@ class Transaction:
             written.discard()
         if self.segment is not None:
             self.segment.discard()
+
+    def _stands(self, target: Path) -> bool:
+        """Whether the manifest came into being, or may have: others may have committed on it and pruned it since."""
+        if holds(target, self._data):
+            return True
+        root = self.mapper.root
+        try:
+            with locked(self.files, root, shared=True):
+                numbers = [number for number in list_versions(root) if number >= self._number]
+                return any(self._new.intersection(names_of(root, number, strict=False)) for number in numbers)
+        except (HashDBError, OSError) as error:
+            log.warning("cannot tell whether %s came into being, a later sweep will: %s", target, error)
+            return True
+
+
+def _names(manifest: Manifest) -> set[str]:
+    """Return what a manifest names, as :func:`hashdb.storage.sweeping.names_of` does."""
+    names = {lists.uuid for entry in manifest.segments for lists in entry.deletes}
+    names |= {f"{entry.uuid}/{KIND}/{table.get('name')}" for entry in manifest.segments for table in entry.tables}
+    return names | {entry.uuid for entry in manifest.segments}

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from hashdb.errors import CorruptIndexError, FormatError, VersionGoneError, brief
 from hashdb.storage.checking import check_delete_metadata, check_group
-from hashdb.storage.commit import Files
 from hashdb.storage.folder import GROUPS, REPAIR, Attributes, no_manifest
-from hashdb.storage.manifest import Manifest, list_versions, manifest_name, read_manifest, unsealed
+from hashdb.storage.manifest import Manifest, checksum_at, list_versions, manifest_name, read_manifest
 from hashdb.storage.mapping import Mapper, check_size, missing, refuse_links
 from hashdb.storage.reading import SegmentUnit, delete_files, open_model
 from hashdb.storage.snapshot import Snapshot, load_snapshot
@@ -20,41 +19,29 @@ MAX_OLDER = 16
 
 
 def newer(root: Path, manifest: Manifest) -> int | None:
-    """Return the newest version's number where that is not `manifest`, else None. Two look-ups when nothing changed."""
+    """Return the newest version's number where that is not `manifest`, else None. Two look-ups when nothing changed.
+
+    Raises
+    ------
+    CorruptIndexError
+        Something else is in the place of `manifest`, or the newest version was removed.
+    """
     folder = root / "manifests"
+    path = folder / manifest_name(manifest.version)
+    checksum = checksum_at(path)
+    if checksum is not None and checksum != manifest.checksum:
+        raise CorruptIndexError(
+            f"{path} is not what was opened: it was altered, or another index or a copy was put in its place; "
+            "open the index again",
+            path,
+        )
     # Versions have no gaps and are pruned in ascending order: while our own exists, the next one tells.
-    if (folder / manifest_name(manifest.version)).exists() and not (
-        folder / manifest_name(manifest.version + 1)
-    ).exists():
+    if checksum is not None and not (folder / manifest_name(manifest.version + 1)).exists():
         return None
     versions = list_versions(root)
     if not versions or versions[-1] < manifest.version:
-        path = folder / manifest_name(manifest.version)
         raise CorruptIndexError(f"{path}, the newest version, was removed", path)
     return versions[-1] if versions[-1] > manifest.version else None
-
-
-def still_ours(files: Files, root: Path, manifest: Manifest, data: bytes) -> bool:
-    """Tell, after a link that worked, whether the version really follows the one it was decided on.
-
-    Between decision and link others may have committed this very number and more, and pruned it again: the name was
-    free, but the version is past. Pruning goes upwards, so nothing of the kind has happened while the parent exists.
-    """
-    folder = root / "manifests"
-    if manifest.version == 1 or (folder / manifest_name(manifest.version - 1)).exists():
-        return True
-    following = folder / manifest_name(manifest.version + 1)
-    try:
-        return unsealed(following.read_bytes(), following).get("parent") == manifest.checksum
-    except FileNotFoundError:
-        if list_versions(root)[-1:] == [manifest.version]:
-            return True
-    # Ours is a number that is past: take it back. If it is gone, a pruner saw it as a version of the line.
-    own = folder / manifest_name(manifest.version)
-    if own.exists() and own.read_bytes() == data:
-        files.unlink(own)
-        return False
-    return True
 
 
 def load(

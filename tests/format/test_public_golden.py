@@ -218,6 +218,8 @@ def test_a_newer_format_is_refused_with_the_hashdb_that_reads_it(folder, name, n
         lambda: hashdb.open(path),
         lambda: hashdb.open(path, version=1),
         lambda: hashdb.build(path, np.zeros((3, 4), np.float32)),
+        lambda: hashdb.repair(path),
+        lambda: hashdb.repair(path, drop=True),
     ):
         with pytest.raises(hashdb.HashDBError) as caught:
             work()
@@ -230,6 +232,32 @@ def test_a_newer_format_is_refused_with_the_hashdb_that_reads_it(folder, name, n
     (problem,) = hashdb.verify(path).problems
     assert f"install hashdb {number}.7 or newer" in problem[1]
     assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == before
+
+
+def test_a_version_of_a_newer_format_is_refused_by_whoever_meets_it(tmp_path):
+    """Also by a writer that has the index open while a later hashdb commits to it."""
+    path = copy_of("v1-public", "lean", tmp_path / "i.hashdb")
+    with hashdb.open(path) as index:
+        newest = max((path / "manifests").glob("0*.json"))
+        fields = json.loads(newest.read_bytes())
+        fields |= {"format": 2, "version": index.version + 1, "parent": fields.pop("checksum"), "something": "new"}
+        (path / "manifests" / f"{index.version + 1:012d}.json").write_bytes(seal(fields))
+        before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
+        for work in (
+            lambda: index.add(codes_of(2, 99), ids=["new0", "new1"]),
+            lambda: index.delete(index.query_codes(codes_of(1, 99), k=1).ids[0]),
+            lambda: index.compact(),
+            lambda: index.compact(prune=True),
+            lambda: index.refresh(),
+            lambda: hashdb.open(path),
+            lambda: hashdb.repair(path),
+            lambda: hashdb.repair(path, drop=True),
+        ):
+            with pytest.raises(UnsupportedFormatError, match="format 2, this hashdb reads up to 1; install a newer"):
+                work()
+            assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == before
+    (problem,) = hashdb.verify(path).problems
+    assert "format 2" in problem[1]
 
 
 @pytest.mark.parametrize("reader", [None, 4, "", "1.x", "2; rm -rf", "9" * 50])

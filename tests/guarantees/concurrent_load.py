@@ -6,6 +6,7 @@ promise was broken.
 
 import json
 import os
+import random
 import sys
 import time
 import traceback
@@ -19,6 +20,7 @@ import hashdb
 from guarantees.blocks import ABSENT, BLOCK, N_BASE, N_STAMPS, World, check_answers
 from hashdb.errors import ConflictError, VersionGoneError
 from hashdb.search.scan import use_kernels
+from hashdb.storage.commit import DISK
 
 N_WRITERS = N_READERS = 4
 N_BLOCKS = N_BASE + 160
@@ -36,8 +38,25 @@ class Log:
         self.file.write(json.dumps({"kind": kind, **values}) + "\n")
 
 
+def hesitate(number):
+    """Let this process pause at moments that matter to others: before it locks, links, flushes or removes."""
+    rng = random.Random(number)
+
+    def pausing(effect):
+        def paused(*arguments):
+            time.sleep(rng.choice((0, 0, 0, 0, 0, 0, 0, 0.002, 0.03)))
+            return effect(*arguments)
+
+        return paused
+
+    for name in ("lock_folder", "link", "fsync_folder", "unlink"):
+        setattr(DISK, name, pausing(getattr(DISK, name)))
+
+
 def write(world, path, number, until, log):
     """Add, replace and delete blocks that are this writer's, and note each commit that returned."""
+    if number % 2:
+        hesitate(number)
     rng = np.random.default_rng(number)
     # A few of the base, and all beyond it: enough deletes in segments with tables, and blocks come back often.
     mine = np.arange(N_BASE - 200 + number, world.n_blocks, N_WRITERS)
@@ -64,6 +83,7 @@ def write(world, path, number, until, log):
 
 def compact(world, path, number, until, log):
     """Merge, fold and prune again and again."""
+    hesitate(number)
     rng = np.random.default_rng(100 + number)
     with hashdb.open(path) as index:
         while time.monotonic() < until:

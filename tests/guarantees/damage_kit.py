@@ -125,7 +125,8 @@ class Said(NamedTuple):
 
 def cli(*arguments: object) -> Said:
     """Run a command in this process."""
-    out, error, code = io.StringIO(), io.StringIO(), 0
+    out, error = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+    code = 0
     with (
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(error),
@@ -135,4 +136,4 @@ def cli(*arguments: object) -> Said:
             main()
         except SystemExit as ended:
             code = int(ended.code or 0)
-    return Said(code, out.getvalue(), error.getvalue())
+    return Said(code, *(stream.buffer.getvalue().decode() for stream in (out, error)))

@@ -1,16 +1,21 @@
-"""Asks an index with flipped data bytes by every way there is; run as a program, so that a crash ends only that.
+"""Asks an index with flipped data bytes by every way there is, and writes to copies of it.
+
+It is run as a program, so that a crash ends only that.
 
 Usage: damaged_queries.py INDEX N SEED MMAP. It flips N sampled bytes of all data files, one at a time, or fills a file
-with noise. An answer is fine, and so is an error of hashdb. It prints how many bytes, files of noise and queries it
-was, as JSON.
+with noise. An answer is fine, and so is an error of hashdb. It prints how many bytes, files of noise, queries and
+writes it was, as JSON.
 """
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import json
 import logging
+import os
 import random
+import shutil
 import sys
 from pathlib import Path
 
@@ -20,6 +25,7 @@ import hashdb
 from guarantees.damage_kit import files_of, flip, is_metadata, rows
 from hashdb.search import kernel_scan, scan, segment_search
 from hashdb.storage import mapping
+from hashdb.storage.commit import DISK
 
 
 def force(path: str | None, kernels: bool) -> None:
@@ -67,14 +73,31 @@ def ask(path: Path, mmap: bool) -> int:
     return n
 
 
+def write(path: Path, copy: Path, number: int, mmap: bool) -> None:
+    """Add, upsert or delete in a copy, by turns; as :func:`ask`."""
+    data = rows()["image"][600:603]
+    shutil.copytree(path, copy, copy_function=os.link)  # what is published is never written to
+    with contextlib.suppress(hashdb.HashDBError), hashdb.open(copy, mmap=mmap) as index:
+        integers = index.id_kind == "int64"
+        there, new = ([3, 300, 900], [4, 301, 901]) if integers else (["row-0", "é0001", "row-300"], ["a", "ü", "b"])
+        if number % 3 == 0:
+            index.add(data, ids=new, modality="image")
+        elif number % 3 == 1:
+            index.add(data, ids=there, modality="image", upsert=True)
+        else:
+            index.delete(there)
+    shutil.rmtree(copy)
+
+
 def main(path: Path, n_flips: int, seed: int, mmap: bool) -> None:
     """Flip, ask, and put right again."""
     faulthandler.enable()
     logging.disable(logging.WARNING)
     mapping.SMALL_BYTES = 0  # map the smallest file too
+    DISK.fsync = DISK.fsync_folder = lambda _: None
     choose = random.Random(seed)
     files = [file for file in files_of(path) if not is_metadata(file)]
-    counts = {"bytes": 0, "noise": 0, "queries": 0}
+    counts = {"bytes": 0, "noise": 0, "queries": 0, "writes": 0}
     # What is damaged most easily out of bounds is hit more often: offsets, rows and ids.
     weights = [3 if file.parts[-3] in ("offsets", "rows", "id_offsets") else 1 for file in files]
     every = files if n_flips >= len(files) else []
@@ -90,6 +113,8 @@ def main(path: Path, n_flips: int, seed: int, mmap: bool) -> None:
         counts["bytes" if len(flips) == 1 else "noise"] += 1
         print(f"{file} {flips[:3]}", file=sys.stderr, flush=True)
         counts["queries"] += ask(path, mmap)
+        write(path, path.with_name("copy.hashdb"), number, mmap)
+        counts["writes"] += 1
         for at, mask in flips:
             flip(file, at, mask)
     print(json.dumps(counts))

@@ -25,3 +25,11 @@ def damage(file: Path, how: str) -> None:
         os.truncate(file, 0)
     else:
         file.unlink()
+
+
+def all_kinds_of_damage(path: Path) -> None:
+    """What needs documents put back, tables made anew and rows given up."""
+    (path / "segments" / "zarr.json").unlink()
+    flip(segment(path, 0) / "codes" / "c" / "0" / "0", 4)
+    flip(segment(path, 0) / "segment.json", 70)
+    flip(segment(path, 1) / "id_bytes" / "c" / "0", 8)

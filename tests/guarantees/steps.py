@@ -1,16 +1,17 @@
 """What the proofs do to an index, as data: carried out by hashdb, and followed by a plain dict.
 
 A step is a dict that JSON can carry to another process. :func:`perform` does it through the public API;
-:class:`Oracle` keeps what every version must then hold.
+:class:`Oracle` keeps what every version must then hold. A step may meet steps of another writer, at its link.
 """
 
-from contextlib import contextmanager
-from functools import partial
+from contextlib import contextmanager, nullcontext
+from functools import partial, reduce
 from unittest import mock
 
 import numpy as np
 
 import hashdb
+from hashdb.storage.commit import DISK
 from hashdb.storage.segments import Sizes
 
 DIM, BITS = 16, 14
@@ -51,8 +52,41 @@ def perform(path, step):
             table_budget=step.get("table_budget"),
         ).close()
         return
-    with hashdb.open(path) as index:
+    others = meeting(path, **step["meets"]) if step.get("meets") else nullcontext()
+    with hashdb.open(path) as index, others:
         perform_on(index, step)
+
+
+@contextmanager
+def meeting(path, before=(), after=()):
+    """Let another writer do its steps: just before the first link is tried, or as soon as a link is there.
+
+    It takes no part in faults: its effects go to the disk itself, and are in nobody's log.
+    """
+    mine, linked = {name: getattr(DISK, name) for name in ("lock_folder", "link", "fsync_folder", "unlink")}, False
+
+    def others(steps):
+        layer = dict(vars(DISK))
+        vars(DISK).clear()
+        try:
+            for one in steps:
+                perform(path, one)
+        finally:
+            vars(DISK).update(layer)
+
+    def effect(name, *args):
+        nonlocal before, after, linked
+        # The lock of `manifests` is taken for the link; a prune of the other's needs it before.
+        if name == "lock_folder" or linked:
+            now, before, after = (before, (), after) if name == "lock_folder" else (after, before, ())
+            others(now)
+        try:
+            return mine[name](*args)
+        finally:
+            linked = linked or (name == "link" and args[1].exists())
+
+    with mock.patch.multiple(DISK, **{name: partial(effect, name) for name in mine}):
+        yield
 
 
 def perform_on(index, step):
@@ -90,7 +124,10 @@ class Oracle:
         return self.versions.get(self.newest, {})
 
     def after(self, step):
-        """The oracle once a step is committed as one version more."""
+        """The oracle once a step is committed as one version more, and what it meets by another writer."""
+        if meets := step.get("meets"):
+            alone = {**step, "meets": None}
+            return reduce(Oracle.after, [*meets.get("before", ()), alone, *meets.get("after", ())], self)
         result = Oracle(dict(self.versions), self.model, self.next_id)
         rows = dict(self.rows)
         if step["do"] == "build":
@@ -163,4 +200,25 @@ OPERATIONS = {
     "string delete": ("strings", {"do": "delete", "ids": _NAMES[10:13]}),
     "string prune": ("strings", {"do": "compact", "prune": True}),
     "building of tables": ("without tables", {"do": "compact", "table_budget": 96}),
+}
+
+# What meets another writer before its link, so that it is decided again, or just after.
+_MERGING = {"do": "add", "n": 2, "seed": 6}
+_OTHERS_ADD = {"do": "add", "n": 1, "seed": 31, "merge": False}
+_OTHERS_PRUNE = [{"do": "delete", "ids": [1, 900]}, {"do": "compact", "prune": True}]
+CONTENDED = {
+    # The ids that it gives are others then, so that all is merged once more.
+    "add that meets an add": ("integers", {**_MERGING, "meets": {"before": [_OTHERS_ADD]}}),
+    # What was merged is used again.
+    "add of ids that meets an add": ("integers", {**_MERGING, "ids": [2001, 2000], "meets": {"before": [_OTHERS_ADD]}}),
+    # And so without the rows that the other has deleted.
+    "add that meets a delete": ("integers", {**_MERGING, "meets": {"before": [{"do": "delete", "ids": [0, 73, 900]}]}}),
+    # What it had merged is gone.
+    "add that meets a prune": ("integers", {**_MERGING, "meets": {"before": _OTHERS_PRUNE}}),
+    "add that is merged and pruned at once": ("integers", {**_MERGING, "meets": {"after": _OTHERS_PRUNE}}),
+    # The manifest is gone, and what it named is in use.
+    "compact that is pruned at once": (
+        "integers",
+        {"do": "compact", "meets": {"after": [{"do": "compact", "prune": True, "table_budget": 0}]}},
+    ),
 }

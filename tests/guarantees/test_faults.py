@@ -5,6 +5,7 @@ import shutil
 import sys
 import tempfile
 from collections import namedtuple
+from functools import reduce
 from pathlib import Path
 from unittest import mock
 
@@ -16,7 +17,7 @@ from guarantees.fault_files import GROWING, KILLED, WAYS, Faulty, under_hashdb
 from guarantees.forking import Forker
 from guarantees.plain_reader import bytes_of, read_versions, unnamed_files
 from guarantees.soundness import check_content, check_goes_on, check_no_index, check_sound, version_found
-from guarantees.steps import OPERATIONS, STARTS, build_all, perform, perform_on, small_sizes
+from guarantees.steps import CONTENDED, OPERATIONS, STARTS, Oracle, build_all, perform, perform_on, small_sizes
 from hashdb.errors import StorageError
 
 Start = namedtuple("Start", "path oracle")
@@ -56,11 +57,16 @@ def forker():
 
 
 class Trial:
-    """One operation on copies of the index it starts from."""
+    """One operation on copies of the index it starts from.
+
+    The index is `old` before, `new` after it, and `met` once another writer, if one comes before the link, was there.
+    """
 
     def __init__(self, name, starts, folder):
-        start, self.step = OPERATIONS[name]
+        self.number = [*OPERATIONS, *CONTENDED].index(name)
+        start, self.step = (OPERATIONS | CONTENDED)[name]
         self.start, self.old = starts[start]
+        self.met = reduce(Oracle.after, self.step.get("meets", {}).get("before", ()), self.old)
         self.new = self.old.after(self.step)
         self.folder, self.checked = folder, set()
         folder.mkdir(exist_ok=True)
@@ -69,7 +75,15 @@ class Trial:
             perform(path, self.step)
         self.log = files.log
         self.link = self.log.index("link")
-        assert version_found(path, [self.old, self.new]) is self.new
+        self.is_contended = self.met is not self.old
+        if self.is_contended:
+            assert self.log[: self.link].count("lock_folder") == 2  # the first attempt came too late
+        assert version_found(path, self.allowed()) is self.new
+        # A folder of tables that is emptied goes with the next sweep.
+        assert [name for name in unnamed_files(path) if not name.endswith("/buckets/zarr.json")] == []
+
+    def allowed(self):
+        return [self.old, self.met, self.new] if self.is_contended else [self.old, self.new]
 
     def copy(self, name):
         path = self.folder / str(name)
@@ -77,19 +91,24 @@ class Trial:
             shutil.copytree(self.start, path)
         return path
 
-    def points(self, every, offset):
-        """All points, or those around the link and a sample of the others."""
+    def points(self, every, way):
+        """All points; or this way's share of those around the link and a sample of the others, which is never empty."""
         if every:
             return range(len(self.log))
-        return sorted({*range(self.link - 1, self.link + 2), *range(offset, len(self.log), 47)})
+        n, n_all = len(WAYS) + len(self.log) // 47, len(self.log)
+        points = sorted({*range(self.link - 1, self.link + 2), *((2 * i + 1) * n_all // (2 * n) for i in range(n))})
+        share = points[(list(WAYS).index(way) - self.number) % len(WAYS) :: len(WAYS)]
+        # Where others are about, every way that goes on after the fault is tried around the link.
+        is_close = "meets" in self.step and way in ("error", "late error", "interrupt")
+        return sorted({*share, self.link, self.link + 1}) if is_close else share
 
     def run(self, point, way, forker):
-        """Do the operation on a copy, failing at a point; the copy, and whether the user was told of a failure."""
+        """Do the operation on a copy, failing at a point; the copy, whether the user was told of a failure, the log."""
         path = self.copy(f"{way} {point}")
         if way == "kill":
             status = forker.run(what="fault", path=str(path), step=self.step, point=point)
             assert status == KILLED, f"the child ended with {status}"
-            return path, True
+            return path, True, self.log[: point + 1]
         with under_hashdb(Faulty(point, way)) as files:
             try:
                 perform(path, self.step)
@@ -99,25 +118,26 @@ class Trial:
             else:
                 told = False
         assert files.log[: point + 1] == self.log[: point + 1]  # the same point each time
-        return path, told
+        return path, told, files.log
 
-    def check(self, path, point, way, told):
+    def check(self, path, point, way, told, log):
         """The copy is the old version or the new one, whichever it must be, is sound, and goes on."""
         linked = point > self.link or (way == "late error" and point == self.link)
         if not told:
             assert self.log[point] in REMOVING, f"{self.log[point]} failed unnoticed"
-        expected = self.new if linked or not told else self.old
+        before = self.met if "lock_folder" in log else self.old
+        expected = self.new if linked or not told else before
         # Most failures are taken back whole: the same bytes need not be looked through again.
         state = expected, bytes_of(path)
         if state not in self.checked:
             self.checked.add(state)
-            self.check_all(path, expected, deep=point % 16 == 0)
+            self.check_all(path, expected, deep="meets" in self.step or point % 16 == 0)
         shutil.rmtree(path, ignore_errors=True)
 
     def check_all(self, path, expected, deep):
         """The copy holds what is expected, to a user and to a reader of its files, and can be gone on with."""
         with under_hashdb(Unsynced()):
-            assert version_found(path, [self.old, self.new]) is expected
+            assert version_found(path, self.allowed()) is expected
             if expected.newest == 0:
                 check_no_index(path)
                 perform(path, self.step)
@@ -127,20 +147,19 @@ class Trial:
 
 
 @pytest.mark.parametrize("every", [False, pytest.param(True, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])])
-@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("name", [*OPERATIONS, *CONTENDED])
 def test_a_fault_at_any_effect_leaves_the_old_version_or_the_new_one(
     name, every, starts, forker, folder, record_property
 ):
     trial = Trial(name, starts, folder)
     n_points = 0
-    for number, way in enumerate(WAYS):
-        points = trial.points(every, 4 * number)
-        # The quick size takes each point in one way.
-        points = points if every else [point for i, point in enumerate(points) if i % len(WAYS) == number]
+    for way in WAYS:
+        points = trial.points(every, way)
+        assert points
         for point in points:
-            path, told = trial.run(point, way, forker)
+            path, *outcome = trial.run(point, way, forker)
             try:
-                trial.check(path, point, way, told)
+                trial.check(path, point, way, *outcome)
             except Exception as error:
                 error.add_note(f"{way} at effect {point} of {len(trial.log)} ({trial.log[point]}) of {name!r}")
                 raise
@@ -172,13 +191,13 @@ def test_short_writes_without_an_error_are_gone_on_with(name, starts, folder, re
     record_property("short writes", n_short)
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("name", [*OPERATIONS, *CONTENDED])
 def test_an_operation_that_failed_leaves_nothing_behind(name, starts, folder):
     """Where removing works, a failure before the commit takes back everything at once."""
     trial = Trial(name, starts, folder)
     growing = [point for point in range(trial.link + 1) if trial.log[point] in GROWING]
     for point in {growing[len(growing) // 3], growing[-2], trial.link}:
-        path, told = trial.run(point, "full disk", None)
+        path, told, _ = trial.run(point, "full disk", None)
         assert told
         if trial.old.newest:
             assert unnamed_files(path) == []
@@ -211,9 +230,9 @@ def test_a_scratch_file_that_cannot_be_removed_fails_the_add(starts, folder):
     trial = Trial("add of many", starts, folder)
     point = trial.log.index("unlink")
     assert point < trial.link
-    path, told = trial.run(point, "error", None)
+    path, told, log = trial.run(point, "error", None)
     assert told
-    trial.check(path, point, "error", told)
+    trial.check(path, point, "error", told, log)
 
 
 def test_every_change_of_a_file_goes_through_the_layer_that_fails(starts, folder):

@@ -7,9 +7,10 @@ import os
 import pickle
 import re
 import shutil
+import stat
 import tempfile
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +223,38 @@ def test_no_folder_and_no_file_of_an_index_may_be_a_link(is_thorough, master, fo
             assert contents(away) == before, part
         shutil.rmtree(path)
         shutil.rmtree(away) if away.is_dir() else away.unlink()
+    record_property("hostile documents opened", len(parts))
+
+
+ODD: dict[str, Callable[[Path], None]] = {
+    "pipe": os.mkfifo,
+    "socket": lambda path: os.mknod(path, stat.S_IFSOCK | 0o600),
+    "folder": os.mkdir,
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_a_pipe_a_socket_or_a_folder_in_the_place_of_a_file_is_refused_and_never_waited_for(
+    odd, forger, record_property
+):
+    newest = {"zarr.json", Path(forger.manifest_name).name}
+    files = sorted(path.relative_to(forger.master) for path in forger.master.rglob("*") if path.is_file())
+    files = [part for part in files if part.parts[0] != "manifests" or part.name in newest]
+    parts = list({(*kind_of(part), part.name): part for part in files}.values())  # one of each kind
+    assert {"zarr.json", "segment.json", "model.json", "table.json", "0"} < {part.name for part in parts}
+    for part in parts:
+        path = forger.copy()
+        (path / part).unlink()
+        ODD[odd](path / part)
+        said = opening(path)
+        if "buckets" in part.parts:
+            assert not said, part
+            with hashdb.open(path) as index:  # derived: not used, and not missed
+                judge(lambda index=index: index.query_ids(["row-0"], k=3, n_threads=1), n_bytes=0, floor=64 * MIB)
+        else:
+            assert "regular file" in said, part
+        judge(lambda path=path: str(hashdb.verify(path)), n_bytes=0, floor=64 * MIB)
+        assert not hashdb.verify(path).ok, part
     record_property("hostile documents opened", len(parts))
 
 

@@ -15,8 +15,8 @@ import pytest
 
 from guarantees.fuzzing import seeds
 from guarantees.fuzzing.crafted import BOMBS, CLAIMS, PLANTS, ZEROS, Planted, plant_npy, zipped
-from guarantees.fuzzing.oracle import MIB, check_message, judge
-from guarantees.fuzzing.targets import read_all, targets
+from guarantees.fuzzing.oracle import MIB, BrokenPromise, check_message, judge
+from guarantees.fuzzing.targets import all_told, read_all, targets
 from guarantees.scripts import run_script
 from hashdb.errors import HashDBError, InputFileError
 from hashdb.evaluation import Split
@@ -105,6 +105,29 @@ def test_every_sound_seed_is_read(tmp_path):
     TARGETS["zarr"].write(TARGETS["zarr"].seeds()[0], tmp_path / "a.zarr")
     with open_vectors(tmp_path / "a.zarr") as source:
         assert np.array_equal(next(source.batches(99)), seeds.ROWS)
+
+
+class Steering(HashDBError):
+    """An error whose message is told as it is."""
+
+    def __str__(self) -> str:
+        return self.args[0]
+
+
+@pytest.mark.parametrize("letter", ["\n", "\x1b", "\x7f", "\x9b"])
+def test_each_of_several_complaints_is_judged_and_not_only_the_longest(letter):
+    def complain(*messages: str) -> None:
+        def raise_one(message: str) -> None:
+            raise Steering(message)
+
+        with all_told(Path("x")) as attempt:
+            for message in messages:
+                attempt(raise_one, message)
+
+    with pytest.raises(BrokenPromise, match="control characters"):
+        complain(f"short {letter}", "much longer than that")
+    with pytest.raises(Steering, match="short"):
+        complain("short", "longer")
 
 
 # ---- code

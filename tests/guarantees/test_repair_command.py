@@ -32,9 +32,10 @@ def test_the_command_loses_only_when_told_and_says_which_ids(chunked, tmp_path):
     before, kept = tree(chunked), read_raw(chunked)
     said = cli("repair", chunked, "--lost", tmp_path / "lost.txt")
     assert said.returncode == 1
-    assert "has 1 thing that cannot be saved; --drop gives it up and keeps the rest" in said.stderr
+    assert "has 2 things that cannot be saved; --drop gives them up and keeps the rest" in said.stderr
     assert said.stdout.startswith("cannot be saved: ")
     assert "ids 0, 3, 6" in said.stdout
+    assert "cannot be saved: version 3 needs what is lost: giving it up removes versions 1 to 3" in said.stdout
     assert tree(chunked) == before
     lost = [int(line) for line in (tmp_path / "lost.txt").read_text().split()]
     assert lost == [one for one in range(0, 3 * 64, 3) if one in kept]
@@ -45,7 +46,7 @@ def test_the_command_loses_only_when_told_and_says_which_ids(chunked, tmp_path):
     said = cli("repair", chunked, "--drop", "--dry-run", "--lost", tmp_path / "again.txt")
     assert (said.returncode, said.stderr) == (0, "")
     assert said.stdout.startswith("would be lost: ")
-    assert said.stdout.endswith(f"{chunked}: would be repaired, {len(lost)} rows lost; version 4\n")
+    assert said.stdout.endswith(f"{chunked}: would be repaired, {len(lost)} rows lost, versions given up; version 4\n")
     assert (tmp_path / "again.txt").read_text() == (tmp_path / "lost.txt").read_text()
     assert tree(chunked) == before
     said = cli("repair", chunked, "--drop", "--json")
@@ -66,7 +67,7 @@ def test_ids_are_in_their_file_before_they_are_dropped(chunked, tmp_path, monkey
     said = cli("repair", chunked, "--drop", "--lost", file)
     assert (said.returncode, said.stderr) == (0, "")
     assert f"more; all are in {file})" in said.stdout
-    assert said.stdout.endswith(f"{chunked}: repaired, up to {N_IMAGES - 10} rows lost; version 4\n")
+    assert said.stdout.endswith(f"{chunked}: repaired, up to {N_IMAGES - 10} rows lost, versions given up; version 4\n")
     assert len(file.read_text().split()) == N_IMAGES - 10
 
 

@@ -29,6 +29,7 @@ def expect_loss(path: Path, lost: set, *, kept: dict) -> None:
     assert tree(path) == before
     report = hashdb.repair(path, drop=True)
     assert (report.ok, report.dropped, report.problems) == (True, True, [])
+    assert [int(file.stem) for file in path.glob("manifests/0*")] == [report.version]
     rows = [loss for loss in report.losses if loss.what == "rows"]
     assert set(np.concatenate([loss.ids for loss in rows]).tolist() if rows else []) == lost
     assert read(path) == kept == raw_content(path)
@@ -45,7 +46,7 @@ def test_only_what_a_damaged_file_holds_is_lost(chunked, name):
         before = tree(chunked)
         report = hashdb.repair(chunked)
         assert tree(chunked) == before
-        (loss,) = report.losses
+        loss, _ = report.losses
         assert (loss.what, loss.n_rows, loss.certain) == ("rows", len(gone), False)
         assert len(set(loss.ids.tolist()) - gone) == 1  # the damaged one
         assert hashdb.repair(chunked, drop=True).ok
@@ -64,7 +65,7 @@ def test_rows_whose_vectors_are_damaged_keep_codes_and_ids(chunked):
     shape = json.loads((segment(chunked, 0) / "segment.json").read_text())["arrays"]["vectors"]
     damage(file, "flipped")
     report = hashdb.repair(chunked, drop=True)
-    (loss,) = report.losses
+    loss, _ = report.losses
     start = 3 * shape["chunk_rows"]
     wanted = {3 * i for i in range(start, start + shape["chunk_rows"])} & set(before)
     assert (loss.what, set(loss.ids.tolist()), loss.certain) == ("vectors", wanted, True)
@@ -98,7 +99,8 @@ def test_a_lost_list_of_deletes_brings_rows_back_and_says_so(path):
     assert tree(path) == before
     report = hashdb.repair(path, drop=True)
     assert report.ok
-    (loss,) = report.losses
+    loss, old = report.losses
+    assert "giving it up removes versions 1 to 4; only the version without it is left" in old.message
     assert (loss.what, loss.n_rows, loss.certain) == ("deletes", 10, False)
     assert len(set(IMAGES[10:20]) - set(loss.ids.tolist())) == 1
     found = read(path)

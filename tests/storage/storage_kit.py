@@ -274,9 +274,17 @@ def _watch(name):
 def _fail(self):
     error = self.error()
     self.dead = isinstance(error, Crash)
+    while self.dead and self.locks:
+        os.close(self.locks.pop())  # the system does so when a process dies
     raise error
 
 
-Watched._fail = _fail
+def _unlock(self, handle):
+    if not self.dead:
+        self.locks.remove(handle)
+        Unsynced.unlock(self, handle)
+
+
+Watched._fail, Watched.unlock = _fail, _unlock
 for _name in EFFECTS:
     setattr(Watched, _name, _watch(_name))

@@ -7,8 +7,9 @@ import pytest
 from storage_kit import Watched, content, expected, make_codes, new_index, put, raw_content, write
 
 from hashdb.errors import ConflictError, DuplicateIdError, UnknownIdError
-from hashdb.storage import Store, compaction
+from hashdb.storage import Store, compaction, locking, sweeping
 from hashdb.storage import transaction as transactions
+from hashdb.storage.maintain import verify
 
 
 def two_stores(path, **options):
@@ -38,22 +39,31 @@ def test_two_stores_adding_one_id_the_second_is_refused(tmp_path):
 
 
 class Meanwhile(Watched):
-    """Runs something just before a link: what another process may do at that moment."""
+    """Runs something at the last moment before a commit: what another process may do just then.
 
-    def __init__(self, *acts):
+    That is before the lock of versions is taken; before the link only others' commits can come.
+    """
+
+    def __init__(self, *acts, at="lock_folder"):
         super().__init__()
-        self.acts = list(acts)
+        self.acts, self.at = list(acts), at
+
+    def lock_folder(self, path, shared=False):
+        if self.acts and shared and self.at == "lock_folder":
+            self.acts.pop(0)()
+        return super().lock_folder(path, shared)
 
     def link(self, source, target):
-        if self.acts:
+        if self.acts and self.at == "link":
             self.acts.pop(0)()
         super().link(source, target)
 
 
-def test_an_add_decides_again_when_another_was_first(tmp_path):
+@pytest.mark.parametrize("at", ["lock_folder", "link"])
+def test_an_add_decides_again_when_another_was_first(tmp_path, at):
     path = tmp_path / "i"
     other, _ = two_stores(path)
-    files = Meanwhile(lambda: put(other, make_codes(2)), lambda: other.commit_delete([3]))
+    files = Meanwhile(lambda: put(other, make_codes(2)), lambda: other.commit_delete([3]), at=at)
     with Store.open(path, files=files) as store:
         assert put(store, make_codes(1, seed=9)).tolist() == [12]
         assert store.snapshot.version == 4
@@ -141,22 +151,91 @@ def test_a_compaction_leaves_what_others_merge_all_the_while_and_comes_to_an_end
     assert sorted(raw_content(path)) == [row for row in range(143) if row != 5]
 
 
-def test_an_add_survives_commits_and_a_prune_past_its_number(tmp_path):
-    """The number it links is free again, but past: the link must not count."""
+@pytest.mark.parametrize("keep", [1, 2])
+@pytest.mark.parametrize("n_commits", [1, 2, 3])
+@pytest.mark.parametrize("twice", [False, True])
+def test_an_add_survives_commits_and_a_prune_past_its_number(tmp_path, n_commits, keep, twice):
+    """The number after the version that it was decided on is free again, but past."""
     path = tmp_path / "i"
     other, _ = two_stores(path)
 
     def overtake():
-        put(other, make_codes(2))
-        put(other, make_codes(1))
-        other.compact(prune=True)
+        for _ in range(n_commits):
+            put(other, make_codes(1), auto_compact=False)
+        other.compact(prune=True, keep=keep)
 
-    with Store.open(path, files=Meanwhile(overtake)) as store:
-        assert put(store, make_codes(1, seed=9)).tolist() == [13]
-        assert store.snapshot.version == 5
-        assert len(content(store)) == 14
-    assert [int(file.stem) for file in sorted((path / "manifests").glob("0*.json"))] == [4, 5]
-    assert len(raw_content(path)) == 14
+    with Store.open(path, files=Meanwhile(*[overtake] * (1 + twice))) as store:
+        n_rows = 10 + n_commits * (1 + twice)
+        assert put(store, make_codes(1, seed=9)).tolist() == [n_rows]
+        assert len(content(store)) == len(raw_content(path)) == n_rows + 1
+        newest = store.snapshot.version
+    assert [info.version for info in other.versions()] == list(range(newest - keep, newest + 1))
+    assert verify(path, deep=True).ok
+
+
+def test_a_version_is_not_removed_while_another_is_made(tmp_path, monkeypatch):
+    monkeypatch.setattr(locking, "PATIENCE", 0.05)
+    path = tmp_path / "i"
+    other, _ = two_stores(path)
+    put(other, make_codes(1), auto_compact=False)
+
+    def prune():
+        with pytest.raises(ConflictError, match=r"another process has held the lock of .*manifests for 0.05 s"):
+            other.compact(prune=True)
+        other.refresh()
+
+    with Store.open(path, files=Meanwhile(prune, at="link")) as store:
+        store.commit_delete([3])  # on version 2; the other's merge is version 3
+        assert 3 not in content(store)
+    assert [info.version for info in other.versions()] == [1, 2, 3, 4]
+    assert verify(path, deep=True).ok
+
+
+def test_a_link_that_was_made_and_is_told_as_taken_counts(tmp_path):
+    """As by a server of files whose first answer was lost."""
+
+    class Lost(Watched):
+        def link(self, source, target):
+            super().link(source, target)
+            raise FileExistsError(target)
+
+    path = tmp_path / "i"
+    two_stores(path)
+    with Store.open(path, files=Lost()) as store:
+        assert put(store, make_codes(2, seed=9)).tolist() == [10, 11]
+        assert store.snapshot.version == 2
+    assert verify(path, deep=True).ok
+
+
+@pytest.mark.parametrize("keep", [1, 2])
+def test_an_error_after_the_link_leaves_what_others_have_committed_on_since(tmp_path, keep):
+    path = tmp_path / "i"
+    other, _ = two_stores(path)
+
+    class Late(Watched):
+        def fsync_folder(self, place):
+            if place.name == "manifests" and "link" in self.log:
+                other.refresh()
+                other.commit_delete([3])
+                other.commit_delete([4])
+                sweeping.sweep(other.files, path, grace=3600, keep=keep)
+                raise KeyboardInterrupt
+            super().fsync_folder(place)
+
+    with Store.open(path, files=Late()) as store, pytest.raises(KeyboardInterrupt):
+        put(store, make_codes(2, seed=9), auto_compact=False)
+    assert sorted(raw_content(path)) == [0, 1, 2, 5, 6, 7, 8, 9, 10, 11]
+    assert verify(path, deep=True).ok
+
+
+def test_what_a_sweep_took_from_a_commit_that_slept_is_not_committed(tmp_path):
+    path = tmp_path / "i"
+    other, _ = two_stores(path)
+    files = Meanwhile(lambda: sweeping.sweep(other.files, path, grace=-1))
+    with Store.open(path, files=files) as store, pytest.raises(ConflictError, match="sweep took"):
+        put(store, make_codes(1))
+    assert sorted(raw_content(path)) == list(range(10))
+    assert verify(path, deep=True).ok
 
 
 def test_conflicts_without_end_are_given_up_and_leave_nothing(tmp_path, monkeypatch):

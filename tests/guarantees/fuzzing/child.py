@@ -20,6 +20,7 @@ import tempfile
 import time
 import traceback
 import tracemalloc
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +55,19 @@ def _kernels() -> list[str]:
     return [".".join(part).removesuffix(".__init__") for part in parts]
 
 
-def _peak() -> int:
-    """Tell how many bytes of address space the process has had at most: what is claimed and not touched counts too."""
+def _peaks() -> list[int]:
+    """Tell how many bytes the process has had at most: of addresses, which may be claimed and not touched, and touched.
+
+    The first is the most of its whole life, the second that since :func:`_forget_peak`.
+    """
     status = Path("/proc/self/status").read_bytes()
-    return int(status.partition(b"VmPeak:")[2].split(maxsplit=1)[0]) << 10
+    return [int(status.partition(name)[2].split(maxsplit=1)[0]) << 10 for name in (b"VmPeak:", b"VmHWM:")]
+
+
+def _forget_peak() -> None:
+    """Let the peak of touched memory begin anew, where the system can: growth below an earlier one is seen then."""
+    with suppress(OSError), open("/proc/self/clear_refs", "wb", buffering=0) as file:
+        file.write(b"5")
 
 
 class _Runner:
@@ -92,12 +102,14 @@ class _Runner:
                 tracemalloc.start()
         self.done += 1
         self.last.write_bytes(raw)
-        before = _peak()
+        _forget_peak()
+        before = _peaks()
         try:
             self.target.try_input(raw, self.path)
             # What C libraries take is not traced.
-            if _peak() - before > self.target.floor + _NOISE:
-                raise MemoryError(f"the process has grown from {before:,} bytes")
+            grown = max(most - least for most, least in zip(_peaks(), before, strict=True))
+            if grown > self.target.floor + _NOISE:
+                raise MemoryError(f"the process has grown by {grown:,} bytes")
         except Exception as error:
             self._keep(raw, error)
         finally:

@@ -199,6 +199,6 @@ def read_nus_table(path: Path) -> None:
     from guarantees.fuzzing.targets import all_told
     from hashdb.datasets.nuswide import read_table
 
-    with all_told() as attempt:
+    with all_told(path) as attempt:
         attempt(read_table, path, np.float32)
         attempt(read_table, path, np.uint8)

@@ -12,7 +12,7 @@ from typing import Any
 
 from guarantees.fuzzing import documents, seeds, zarr_seeds
 from guarantees.fuzzing.mutators import mutate
-from guarantees.fuzzing.oracle import MIB, judge
+from guarantees.fuzzing.oracle import MIB, check_message, judge
 from hashdb.errors import HashDBError
 from hashdb.inputs.files import ByteFile
 from hashdb.inputs.matlab_check import check_mat
@@ -71,7 +71,7 @@ def _read_as_anything(format: str | None, *inner: str) -> Callable[[Path], objec
     from hashdb.inputs import read_ids, read_labels
 
     def run(path: Path) -> None:
-        with all_told() as attempt:
+        with all_told(path) as attempt:
             for name in ("", *inner):
                 spec = f"{path}::{name}" if name else str(path)
                 attempt(read_all, spec, format)
@@ -93,8 +93,8 @@ def _checked(check: Callable[[ByteFile], object]) -> Callable[[Path], object]:
 
 
 @contextmanager
-def all_told() -> Iterator[Callable[..., None]]:
-    """Try several things; at the end the longest complaint is raised, so that it is judged."""
+def all_told(path: Path) -> Iterator[Callable[..., None]]:
+    """Try several things with a file; every complaint is judged, and at the end one is raised."""
     complaints: list[HashDBError] = []
 
     def attempt(act: Callable[..., object], *arguments: Any) -> None:
@@ -104,9 +104,10 @@ def all_told() -> Iterator[Callable[..., None]]:
             complaints.append(error)
 
     yield attempt
-    odd = [error for error in complaints if any(ord(letter) < 32 for letter in str(error))]
+    for error in complaints:
+        check_message(str(error), (str(path),))
     if complaints:
-        raise (odd or [max(complaints, key=lambda error: len(str(error)))])[0]
+        raise complaints[0]
 
 
 _BY_FORMAT: tuple[tuple[str, Callable[[], list[bytes]], tuple[str, ...]], ...] = (

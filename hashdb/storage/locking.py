@@ -1,0 +1,48 @@
+"""The advisory lock of an index's ``manifests``: shared while a commit links its version, alone while others go."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hashdb.errors import ConflictError
+from hashdb.storage.commit import Files
+
+PATIENCE = 60.0  # seconds; it is held for milliseconds
+LONGEST_WAIT = 0.01
+
+
+@contextmanager
+def locked(files: Files, root: Path, *, shared: bool = False) -> Iterator[None]:
+    """Hold the lock of the index at `root`, which goes when the process dies.
+
+    Under it no version is removed, and nothing that a commit is about to name. Without `shared`, none is made either.
+
+    Raises
+    ------
+    ConflictError
+        Others did not let go of it.
+    """
+    folder = root / "manifests"
+    handle = _acquire(files, folder, shared)
+    try:
+        yield
+    finally:
+        files.unlock(handle)
+
+
+def _acquire(files: Files, folder: Path, shared: bool) -> int:
+    ends = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return files.lock_folder(folder, shared)
+        except BlockingIOError:
+            if time.monotonic() > ends:
+                raise ConflictError(
+                    f"another process has held the lock of {folder} for {PATIENCE:g} s: "
+                    "one that is stopped, or not of hashdb; end it and try again"
+                ) from None
+        time.sleep(random.uniform(0, LONGEST_WAIT))
