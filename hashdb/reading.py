@@ -239,7 +239,7 @@ def as_rows(model: Model, vectors: Any) -> Any:
     if not isinstance(vectors, (np.ndarray, list, tuple)) or model.input == "bits":
         return vectors
     try:
-        array = np.asarray(vectors)
+        array = np.asanyarray(vectors)  # a mask stays, and is refused
     except (ValueError, TypeError, OverflowError):
         return vectors  # whoever opens them says what is wrong
     if array.ndim != 1 or array.dtype.kind not in "biuf":

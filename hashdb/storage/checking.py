@@ -14,7 +14,7 @@ from hashdb.errors import CorruptIndexError, HashDBError, OutOfMemoryError
 from hashdb.storage.commit import storage_error, translated
 from hashdb.storage.documents import MAX_DOCUMENT_BYTES, group_json
 from hashdb.storage.layout import ArraySpec, FileEntry
-from hashdb.storage.manifest import DeleteEntry
+from hashdb.storage.manifest import DeleteEntry, SegmentEntry
 from hashdb.storage.mapping import Mapper, read_file
 from hashdb.storage.reading import SegmentUnit, Unit, check_content, delete_files, open_model, read_deletes
 from hashdb.storage.snapshot import Snapshot
@@ -54,6 +54,17 @@ def check_full(snapshot: Snapshot, mapper: Mapper) -> None:
         for entry in segment.entry.deletes:
             read_deletes(mapper, entry, segment.n)
             check_delete_metadata(mapper, entry)
+        check_disjoint(mapper, segment.entry)
+
+
+def check_disjoint(mapper: Mapper, entry: SegmentEntry) -> None:
+    """Check that no row stands in two delete lists of a segment: it would count twice."""
+    if len(entry.deletes) < 2:
+        return
+    rows = np.concatenate([read_deletes(mapper, lists, entry.n) for lists in entry.deletes])
+    if len(np.unique(rows)) != len(rows):
+        where = mapper.root / "deletes"
+        raise CorruptIndexError(f"{where}: two lists of segment {entry.uuid} hold the same row", where)
 
 
 def check_delete_metadata(mapper: Mapper, entry: DeleteEntry) -> None:
@@ -113,6 +124,7 @@ def zarr_array(path: Path, spec: ArraySpec) -> object:
     import zarr
 
     try:
+        read_file(path / "zarr.json", MAX_DOCUMENT_BYTES)  # zarr would wait at a named pipe
         _try_thread()
         array = zarr.open_array(path, mode="r")
     except Exception as error:

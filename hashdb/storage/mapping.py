@@ -60,12 +60,17 @@ def missing(path: Path, unit: str, root: Path) -> CorruptIndexError | VersionGon
                 return CorruptIndexError(f"{path} is missing", path)
             seen |= names  # others may have committed and pruned meanwhile
     except (FileNotFoundError, NotADirectoryError):
-        return VersionGoneError(f"there is no index at {root} any more: it was moved or removed, or its disk unmounted")
+        return gone(root)
     except OSError as error:
         return storage_error(error, f"read the index {root}")
     return VersionGoneError(
         f"{path} was removed: the version that held it has been pruned; open the index again for the newest one"
     )
+
+
+def gone(root: Path) -> VersionGoneError:
+    """Build the error for an open index whose folder is not there."""
+    return VersionGoneError(f"there is no index at {root} any more: it was moved or removed, or its disk unmounted")
 
 
 def _names(manifest: Path, unit: str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from hashdb.errors import ArgumentError
+from hashdb.errors import ArgumentError, CorruptIndexError
 from hashdb.storage.ids import BLOCK, IdColumn, Ids, normalise, to_users
 from hashdb.storage.manifest import Manifest, SegmentEntry
 from hashdb.storage.mapping import Mapper
@@ -73,6 +73,9 @@ class Segment:
             bitmap = np.zeros((self.n + 63) // 64, np.uint64)
             for entry in self.entry.deletes:
                 set_bits(bitmap, read_deletes(self.unit.mapper, entry, self.n))
+            if int(np.bitwise_count(bitmap).sum(dtype=np.int64)) != self.n - self.n_alive:
+                where = self.unit.mapper.root / "deletes"
+                raise CorruptIndexError(f"{where}: two lists of segment {self.uuid} hold the same row", where)
             bitmap.flags.writeable = False
             self._deleted = bitmap
         return self._deleted

@@ -10,7 +10,7 @@ from hashdb.errors import CorruptIndexError, FormatError, VersionGoneError, brie
 from hashdb.storage.checking import check_delete_metadata, check_group
 from hashdb.storage.folder import GROUPS, REPAIR, Attributes, no_manifest
 from hashdb.storage.manifest import Manifest, checksum_at, list_versions, manifest_name, read_manifest
-from hashdb.storage.mapping import Mapper, check_size, missing, refuse_links
+from hashdb.storage.mapping import Mapper, check_size, gone, missing, refuse_links
 from hashdb.storage.reading import SegmentUnit, delete_files, open_model
 from hashdb.storage.snapshot import Snapshot, load_snapshot
 
@@ -39,6 +39,8 @@ def newer(root: Path, manifest: Manifest) -> int | None:
     if checksum is not None and not (folder / manifest_name(manifest.version + 1)).exists():
         return None
     versions = list_versions(root)
+    if not versions and not folder.is_dir():
+        raise gone(root)
     if not versions or versions[-1] < manifest.version:
         raise CorruptIndexError(f"{path}, the newest version, was removed", path)
     return versions[-1] if versions[-1] > manifest.version else None
@@ -205,7 +207,10 @@ def describe_versions(root: Path) -> list[VersionInfo]:
         Naming a manifest that is damaged.
     """
     result = []
-    for number in list_versions(root):
+    numbers = list_versions(root)
+    if not numbers and not root.is_dir():
+        raise gone(root)
+    for number in numbers:
         try:
             manifest = read_manifest(root, number)
         except FileNotFoundError:

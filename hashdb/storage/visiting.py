@@ -11,6 +11,7 @@ from hashdb.errors import CorruptIndexError, FormatError, HashDBError, OutOfMemo
 from hashdb.storage.checking import (
     REFUSALS,
     check_delete_metadata,
+    check_disjoint,
     check_group,
     check_rows,
     compare,
@@ -115,6 +116,8 @@ class Visit:
                     if self._is_new(lists.uuid):
                         where = self.root / "deletes" / lists.uuid
                         yield lists.uuid, where, partial(self._deletes, lists, entry.n)
+                if self.deep and manifest is self.chosen:
+                    yield entry.uuid, self.root / "deletes", partial(check_disjoint, self.mapper, entry)
             if manifest.model is not None and self._is_new(manifest.model.uuid):
                 yield from self._model(manifest.model)
 

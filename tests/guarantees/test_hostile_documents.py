@@ -253,7 +253,7 @@ def test_a_pipe_a_socket_or_a_folder_in_the_place_of_a_file_is_refused_and_never
                 judge(lambda index=index: index.query_ids(["row-0"], k=3, n_threads=1), n_bytes=0, floor=64 * MIB)
         else:
             assert "regular file" in said, part
-        judge(lambda path=path: str(hashdb.verify(path)), n_bytes=0, floor=64 * MIB)
+        judge(lambda path=path: str(hashdb.verify(path, deep=True)), n_bytes=0, floor=64 * MIB)
         assert not hashdb.verify(path).ok, part
     record_property("hostile documents opened", len(parts))
 

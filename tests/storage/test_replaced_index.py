@@ -6,7 +6,7 @@ import shutil
 import pytest
 from storage_kit import content, make_codes, new_index, put, raw_content
 
-from hashdb.errors import CorruptIndexError
+from hashdb.errors import CorruptIndexError, VersionGoneError
 from hashdb.storage import Store
 
 REPLACED = "is not what was opened: it was altered, or another index or a copy was put in its place"
@@ -86,3 +86,13 @@ def test_a_link_to_an_index_may_be_turned_to_another_while_it_is_open(tmp_path):
         assert len(content(store)) == 12
     assert len(raw_content(tmp_path / "a")) == 12
     assert len(raw_content(tmp_path / "b")) == 10
+
+
+def test_an_index_that_was_moved_away_is_told_as_such(tmp_path):
+    path = tmp_path / "i"
+    with new_index(path, make_codes(10)) as store:
+        path.rename(tmp_path / "elsewhere")
+        for act in (store.refresh, store.versions, lambda: store.commit_delete([3]), store.compact):
+            with pytest.raises(VersionGoneError, match=r"there is no index at .* any more: it was moved or removed"):
+                act()
+    assert len(raw_content(tmp_path / "elsewhere")) == 10

@@ -1,6 +1,7 @@
 """Lists of deleted rows that are rightly signed, and name rows that they cannot name."""
 
 import json
+import re
 
 import google_crc32c
 import numpy as np
@@ -57,5 +58,19 @@ def test_deleted_rows_out_of_range_or_order_are_refused_by_the_first_that_reads_
                 act()
             assert "\n" not in str(caught.value)
     assert said in str(verify(path).problems) + str(verify(path, deep=True).problems)
+    with pytest.raises(CorruptIndexError, match=said):
+        Store.open(path, check="full")
+
+
+def test_a_row_in_two_lists_is_refused_by_the_first_that_reads_them(tmp_path):
+    path = tmp_path / "i"
+    with new_index(path, make_codes(900)) as store:
+        store.commit_delete(list(range(0, 800, 2)))
+        store.commit_delete([5, 7])
+    forge(path, [4, 7], 1)
+    said = "two lists of segment [0-9a-f]{32} hold the same row"
+    with Store.open(path) as store, pytest.raises(CorruptIndexError, match=said):
+        content(store)
+    assert re.search(said, str(verify(path, deep=True).problems))
     with pytest.raises(CorruptIndexError, match=said):
         Store.open(path, check="full")
