@@ -410,6 +410,16 @@ def test_results_follow_a_link_and_leave_it_there(built: Run) -> None:
     assert len(Path("made.jsonl").read_text().splitlines()) == 20
 
 
+def test_a_file_that_is_replaced_keeps_its_rights(built: Run) -> None:
+    Path("mine.jsonl").touch(0o600)
+    for output in ("mine.jsonl", "new.jsonl"):
+        assert built("query", "a.hashdb", "more.npy", "--output", output) == (0, "", "")
+    Path("usual").touch()
+    modes = [Path(name).stat().st_mode & 0o777 for name in ("mine.jsonl", "new.jsonl", "usual")]
+    assert modes[0] == 0o600
+    assert modes[1] == modes[2]
+
+
 def test_lines_go_into_a_pipe_and_arrays_are_refused(built: Run) -> None:
     os.mkfifo("pipe.jsonl")
     os.symlink("pipe.jsonl", "pipe.npz")

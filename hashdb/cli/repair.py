@@ -74,7 +74,7 @@ def _save(lost: str | None, report: Any, told: list[str]) -> list[str]:
 
     ids = [str(one) for loss in report.losses for one in _ids(loss)]
     if lost is not None and ids and ids != told:
-        save_lines(lost, ids)
+        save_lines(lost, ids, flushed=True)
     return ids
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from hashdb.errors import ArgumentError
-from hashdb.storage.commit import translated
+from hashdb.storage.commit import DISK, translated
 
 
 def suffix_of(output: str | None) -> str:
@@ -43,9 +43,9 @@ def check_target(option: str, path: str, *, is_stream: bool = True) -> None:
             raise ArgumentError(f"{option} {path} is a device, a pipe or a socket, expected a regular file")
 
 
-def save_lines(path: str, lines: Iterable[str]) -> None:
-    """Write one line each."""
-    _write(path, lambda file: file.writelines(line.encode() + b"\n" for line in lines))
+def save_lines(path: str, lines: Iterable[str], *, flushed: bool = False) -> None:
+    """Write one line each; `flushed` to the medium, before anything that a power loss must not find without them."""
+    _write(path, lambda file: file.writelines(line.encode() + b"\n" for line in lines), flushed=flushed)
 
 
 def save_npz(path: str, found: Any) -> None:
@@ -76,7 +76,7 @@ def save_jsonl(path: str, records: Iterable[dict[str, Any]]) -> None:
     _write(path, write)
 
 
-def _write(path: str, write: Callable[[IO[bytes]], None]) -> None:
+def _write(path: str, write: Callable[[IO[bytes]], None], *, flushed: bool = False) -> None:
     """Write into a device, a pipe or what is stdout already; whatever else is there is replaced."""
     with translated(f"write {path}"):
         found = _stat(path)
@@ -89,18 +89,24 @@ def _write(path: str, write: Callable[[IO[bytes]], None]) -> None:
             with open(path, "wb") as file:
                 write(file)
         else:
-            _replace(Path(os.path.realpath(path)), write)
+            mode = 0o666 & ~_umask() if found is None else stat.S_IMODE(found.st_mode)
+            _replace(Path(os.path.realpath(path)), write, mode, flushed=flushed)
 
 
-def _replace(target: Path, write: Callable[[IO[bytes]], None]) -> None:
+def _replace(target: Path, write: Callable[[IO[bytes]], None], mode: int, *, flushed: bool) -> None:
     """Write a file beside the target and put it in the target's place, so that a failure keeps what was there."""
     temporary = ""
     try:
         with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name[:50]}.", delete=False) as file:
             temporary = file.name
-            os.chmod(temporary, 0o666 & ~_umask())
+            os.chmod(temporary, mode)
             write(file)
+            if flushed:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(temporary, target)
+        if flushed:
+            DISK.fsync_folder(target.parent)
     except BaseException:
         if temporary and os.path.exists(temporary):
             os.unlink(temporary)

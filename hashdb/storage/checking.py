@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from hashdb.storage.manifest import DeleteEntry, SegmentEntry
 from hashdb.storage.mapping import Mapper, read_file
 from hashdb.storage.reading import SegmentUnit, Unit, check_content, delete_files, open_model, read_deletes
 from hashdb.storage.snapshot import Snapshot
+from hashdb.storage.tables import KIND, open_table, table_entries
 
 # What the system refuses to whoever looks says nothing about a file.
 REFUSALS = {errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN}
@@ -72,6 +74,21 @@ def check_delete_metadata(mapper: Mapper, entry: DeleteEntry) -> None:
     where = mapper.root / "deletes" / entry.uuid
     for path, expected in delete_metadata(where, entry):
         check_content(path, FileEntry.of(expected), entry.uuid, mapper.root)
+
+
+def check_tables_presence(segment: SegmentUnit, objects: Sequence[dict[str, Any]]) -> None:
+    """Look that the tables which a version names for a segment are there, each file with its size.
+
+    Raises
+    ------
+    CorruptIndexError, VersionGoneError
+        Naming the file.
+    """
+    folder = segment.folder / KIND
+    if objects:
+        check_group(folder / "zarr.json")
+    for entry in table_entries(objects, folder):
+        open_table(segment, entry).unit.check_presence()
 
 
 def delete_metadata(where: Path, entry: DeleteEntry) -> list[tuple[Path, bytes]]:

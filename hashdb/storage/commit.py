@@ -37,6 +37,7 @@ _REASONS = {
     errno.ENOLCK: "this file system keeps no locks, which a commit needs; keep the index on a local disk",
 }
 NO_LINK = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV}
+NO_LOCK = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
 class Files:
@@ -103,11 +104,11 @@ class Files:
     def lock_folder(self, path: Path, shared: bool = False) -> int:
         """Take the advisory lock of a folder; ``BlockingIOError`` when another has it.
 
-        The lock goes when the handle is closed or the process dies.
+        The lock goes with :meth:`unlock`, or when this process and its children that have the handle too are gone.
         """
         handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            _flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
             if not os.path.samestat(os.fstat(handle), os.stat(path)):
                 raise BlockingIOError(errno.EWOULDBLOCK, "the folder was replaced meanwhile", str(path))
         except BaseException:
@@ -116,9 +117,17 @@ class Files:
         return handle
 
     def unlock(self, handle: int) -> None:
-        """Let go of a lock at once, also where a child that was forked meanwhile has the handle too."""
+        """Let go of a lock at once, also where a child forked meanwhile has the handle too; twice is no harm."""
         fcntl.flock(handle, fcntl.LOCK_UN)
-        os.close(handle)
+
+
+def _flock(handle: int, how: int) -> None:
+    try:
+        fcntl.flock(handle, how)
+    except OSError as error:
+        if error.errno in NO_LOCK:
+            raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK)) from error
+        raise
 
 
 DISK = Files()

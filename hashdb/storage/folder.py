@@ -156,6 +156,7 @@ class Build:
         lock, self.lock = self.lock, -1
         if lock >= 0:
             try:
+                self.files.unlock(lock)
                 self.files.close(lock)
             except OSError as error:
                 log.warning("could not close the lock of %s: %s", self.root, error)
@@ -216,6 +217,7 @@ def check_free(root: Path) -> None:
             try:
                 _leftovers(root)
             finally:
+                DISK.unlock(lock)
                 os.close(lock)
 
 

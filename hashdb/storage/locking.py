@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hashdb.errors import ConflictError
@@ -17,7 +18,7 @@ LONGEST_WAIT = 0.01
 
 @contextmanager
 def locked(files: Files, root: Path, *, shared: bool = False) -> Iterator[None]:
-    """Hold the lock of the index at `root`, which goes when the process dies.
+    """Hold the lock of the index at `root`, which goes at the latest with this process and children forked meanwhile.
 
     Under it no version is removed, and nothing that a commit is about to name. Without `shared`, none is made either.
 
@@ -31,7 +32,12 @@ def locked(files: Files, root: Path, *, shared: bool = False) -> Iterator[None]:
     try:
         yield
     finally:
-        files.unlock(handle)
+        try:
+            files.unlock(handle)
+        finally:
+            files.unlock(handle)  # an interrupt may have come before the first
+            with suppress(OSError):
+                os.close(handle)
 
 
 def _acquire(files: Files, folder: Path, shared: bool) -> int:
@@ -42,7 +48,7 @@ def _acquire(files: Files, folder: Path, shared: bool) -> int:
         except BlockingIOError:
             if time.monotonic() > ends:
                 raise ConflictError(
-                    f"another process has held the lock of {folder} for {PATIENCE:g} s: "
-                    "one that is stopped, or not of hashdb; end it and try again"
+                    f"the lock of {folder} has been held for {PATIENCE:g} s by a process that is stopped or not of "
+                    "hashdb, or by a call in this one that was interrupted; end it and try again"
                 ) from None
         time.sleep(random.uniform(0, LONGEST_WAIT))

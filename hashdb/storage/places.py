@@ -41,6 +41,19 @@ def is_folder(root: Path) -> bool:
     raise IndexExistsError(f"{root} is {kind}; give the path of a new folder")
 
 
+def resolved(path: str | Path) -> Path:
+    """Return where an index at a path is to be: it stays there, whatever becomes of links and of the current folder.
+
+    Raises
+    ------
+    IndexExistsError
+        Something that is no folder is there, such as a link that leads nowhere.
+    """
+    root = Path(os.path.abspath(path))
+    is_folder(root)
+    return Path(os.path.realpath(root))
+
+
 def claim(files: Files, root: Path) -> tuple[bool, int]:
     """Make the folder of a new index, if need be, and lock it.
 

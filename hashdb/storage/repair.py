@@ -154,9 +154,20 @@ class _Repair:
                 mended = mended_manifest(data, path, None if after is None else after.parent)
                 if mended is None:
                     self.broken[number] = str(error), data
-                else:
-                    self.restorer.put(path, mended, "one byte was wrong; its checksum fits again")
+                elif self._put_manifest(path, mended):
                     self.sound[number] = decode(mended, path)
+
+    def _put_manifest(self, path: Path, data: bytes) -> bool:
+        """Put a manifest back; False where its version was pruned while it was mended."""
+        how = "one byte was wrong; its checksum fits again"
+        if self.dry_run:
+            self.restorer.put(path, data, how)
+            return True
+        with locked(self.files, self.root, shared=True):
+            if path.exists():
+                self.restorer.put(path, data, how)
+                return True
+        return False
 
     def _root_document(self) -> Attributes | None:
         """Read the root's metadata, or put them back; manifests of another index are set aside."""
@@ -289,6 +300,8 @@ class _Repair:
         salvage = Salvage(self.damaged, rewrites, renewals, drop)
 
         def decide(work: Workspace, head: Snapshot) -> Change | None:
+            if self._goes_back and not drop:
+                return None
             change = salvage.decide(work, head)
             if change is None and self._goes_back:
                 return Change(head.manifest.segments, head.next_id, head.manifest.model, head.n_rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import astuple
 from pathlib import Path
@@ -23,6 +22,7 @@ from hashdb.storage.manifest import Manifest, list_versions
 from hashdb.storage.mapping import Mapper
 from hashdb.storage.models import read_model, stored_model, write_model
 from hashdb.storage.opening import open_version
+from hashdb.storage.places import resolved
 from hashdb.storage.segments import NewSegment, SegmentPlan, SegmentWriter, Sizes, begin_segment
 from hashdb.storage.snapshot import Snapshot
 from hashdb.storage.table_writing import TableWork
@@ -99,8 +99,8 @@ class Store:
             The file system refuses.
         """
         attributes = Attributes.new(id_kind, n_bits, n_stored_bits, settings or {})
-        mapper = Mapper(Path(os.path.abspath(path)))
-        with translated(f"create the index {mapper.root}"):
+        with translated(f"create the index {path}"):
+            mapper = Mapper(resolved(path))
             build = folder.begin(mapper.root, attributes, files)
         snapshot = Snapshot(Manifest(attributes.uuid, attributes.digest), (), id_kind, n_stored_bits)
         store = cls(attributes, mapper, snapshot, files, sizes or Sizes())

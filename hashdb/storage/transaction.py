@@ -13,7 +13,7 @@ from typing import Protocol
 from hashdb.errors import ConflictError, CorruptIndexError, HashDBError, VersionGoneError
 from hashdb.storage import versions
 from hashdb.storage.changes import Change, Workspace
-from hashdb.storage.checking import check_delete_metadata
+from hashdb.storage.checking import check_delete_metadata, check_tables_presence
 from hashdb.storage.commit import Files, holds
 from hashdb.storage.locking import locked
 from hashdb.storage.manifest import Manifest, list_versions, manifest_name
@@ -133,13 +133,13 @@ class Transaction:
             if segment.entry.tables != before.get(segment.uuid, ()) and segment.tables_problem is not None:
                 raise CorruptIndexError(segment.tables_problem, segment.unit.folder)
         self._data, self._new = data, _names(manifest) - _names(head.manifest)
-        self._number, self._target = manifest.version, self.mapper.root / "manifests" / manifest_name(manifest.version)
-        done = publish(self.files, self._target, data, lambda: self._is_next(head, snapshot))
+        self._number, target = manifest.version, self.mapper.root / "manifests" / manifest_name(manifest.version)
+        done = publish(self.files, target, data, lambda: self._is_next(head, snapshot, target))
         if not done:
             self._target = None
         return done, change, snapshot
 
-    def _is_next(self, head: Snapshot, snapshot: Snapshot) -> bool:
+    def _is_next(self, head: Snapshot, snapshot: Snapshot, target: Path) -> bool:
         if not self._leads(head):
             return False
         try:
@@ -149,6 +149,7 @@ class Transaction:
                 f"cannot {self.doing}: it waited for longer than the grace time, and somebody's sweep took what it had "
                 "written; try again"
             ) from error
+        self._target = target  # from here on it may come into being
         return True
 
     def _leads(self, head: Snapshot) -> bool:
@@ -164,9 +165,11 @@ class Transaction:
         for segment in snapshot.segments:
             if segment.uuid not in old:
                 segment.unit.check_presence()
-            known = old[segment.uuid].deletes if segment.uuid in old else ()
-            for lists in set(segment.entry.deletes).difference(known):
+            before = old.get(segment.uuid)
+            for lists in set(segment.entry.deletes).difference(() if before is None else before.deletes):
                 check_delete_metadata(self.mapper, lists)
+            if before is not None and segment.entry.tables != before.tables:
+                check_tables_presence(segment.unit, segment.entry.tables)
 
     def _tidy(self, work: Workspace, snapshot: Snapshot) -> None:
         """After success: remove what was written and merged away again in the same commit."""
@@ -192,10 +195,10 @@ class Transaction:
 
     def _stands(self, target: Path) -> bool:
         """Whether the manifest came into being, or may have: others may have committed on it and pruned it since."""
-        if holds(target, self._data):
-            return True
         root = self.mapper.root
         try:
+            if holds(target, self._data):
+                return True
             with locked(self.files, root, shared=True):
                 numbers = [number for number in list_versions(root) if number >= self._number]
                 return any(self._new.intersection(names_of(root, number, strict=False)) for number in numbers)

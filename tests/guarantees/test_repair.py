@@ -16,7 +16,9 @@ from guarantees.repair_fixtures import fixture_bare, fixture_chunked, fixture_ma
 from guarantees.repair_kit import all_kinds_of_damage, damage, read, segment
 from hashdb.errors import StorageError
 from hashdb.repairing import Knowledge
+from hashdb.storage import mending
 from hashdb.storage.repair import repair
+from hashdb.storage.salvage import Salvage
 
 # ---- what is proven is put back
 
@@ -204,3 +206,36 @@ def test_rows_added_while_a_repair_is_at_work_stay(path):
     assert report.ok
     assert {"a", "b", "c", "d"} <= set(read(path))
     assert len(read(path)) == 274
+
+
+def test_a_manifest_that_is_pruned_while_it_is_mended_stays_away(path, monkeypatch):
+    older = path / "manifests" / "000000000002.json"
+    flip(older, older.stat().st_size // 2, 0x01)
+    mend = mending.mended_manifest
+
+    def mended(*what):
+        found = mend(*what)
+        with hashdb.open(path) as other:
+            other.compact(prune=True)
+        return found
+
+    monkeypatch.setattr("hashdb.storage.repair.mended_manifest", mended)
+    report = hashdb.repair(path)
+    assert (report.ok, report.restored) == (True, [])
+    assert not older.exists()
+    assert hashdb.verify(path, deep=True).ok
+
+
+def test_a_newest_manifest_that_is_damaged_meanwhile_is_not_passed_over(path, monkeypatch):
+    damage(segment(path, 0) / "buckets" / "0" / "rows" / "c" / "0", "emptied")
+    newest, renew = path / "manifests" / "000000000003.json", Salvage.__init__
+
+    def begin(self, *how):
+        renew(self, *how)
+        newest.write_bytes(b"{}")
+
+    monkeypatch.setattr(Salvage, "__init__", begin)
+    report = hashdb.repair(path)
+    assert (report.committed, report.ok) == (False, False)
+    assert max(path.glob("manifests/0*.json")) == newest
+    assert newest.read_bytes() == b"{}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,27 @@ def test_ids_are_in_their_file_before_they_are_dropped(chunked, tmp_path, monkey
     assert len(file.read_text().split()) == N_IMAGES - 10
 
 
-def refuse(*_: object) -> None:
+def test_ids_are_flushed_before_they_are_dropped(chunked, tmp_path, monkeypatch):
+    damage(segment(chunked, 0) / "ids" / "c" / "0", "flipped")
+    done, fsync, link = [], os.fsync, os.link
+
+    def flushed(handle):
+        done.append(os.readlink(f"/proc/self/fd/{handle}"))
+        fsync(handle)
+
+    def linked(*names):
+        done.append("linked")
+        link(*names)
+
+    monkeypatch.setattr(os, "fsync", flushed)
+    monkeypatch.setattr(os, "link", linked)
+    assert cli("repair", chunked, "--drop", "--lost", tmp_path / "lost.txt").returncode == 0
+    before = done[: done.index("linked")]
+    (file,) = (number for number, name in enumerate(before) if "lost.txt" in name)
+    assert str(tmp_path) in before[file:]
+
+
+def refuse(*_: object, **__: object) -> None:
     raise StorageError("cannot write")
 
 

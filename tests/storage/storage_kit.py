@@ -280,7 +280,7 @@ def _fail(self):
 
 
 def _unlock(self, handle):
-    if not self.dead:
+    if handle in self.locks:
         self.locks.remove(handle)
         Unsynced.unlock(self, handle)
 

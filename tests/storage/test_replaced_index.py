@@ -88,6 +88,20 @@ def test_a_link_to_an_index_may_be_turned_to_another_while_it_is_open(tmp_path):
     assert len(raw_content(tmp_path / "b")) == 10
 
 
+def test_a_link_may_be_turned_while_an_index_built_by_it_is_open(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    current = tmp_path / "current"
+    current.symlink_to("a")
+    with new_index(current, make_codes(10)) as built:
+        current.unlink()
+        current.symlink_to("b")
+        put(built, make_codes(2))
+        assert len(content(built)) == 12
+    assert len(raw_content(tmp_path / "a")) == 12
+    assert os.listdir(tmp_path / "b") == []
+
+
 def test_an_index_that_was_moved_away_is_told_as_such(tmp_path):
     path = tmp_path / "i"
     with new_index(path, make_codes(10)) as store:

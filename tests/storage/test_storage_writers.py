@@ -180,7 +180,7 @@ def test_a_version_is_not_removed_while_another_is_made(tmp_path, monkeypatch):
     put(other, make_codes(1), auto_compact=False)
 
     def prune():
-        with pytest.raises(ConflictError, match=r"another process has held the lock of .*manifests for 0.05 s"):
+        with pytest.raises(ConflictError, match=r"the lock of .*manifests has been held for 0.05 s"):
             other.compact(prune=True)
         other.refresh()
 

@@ -4,11 +4,14 @@ import os
 import shutil
 import time
 
+import pytest
 from storage_kit import SortingMaker, Unsynced, check_tables, content, make_codes, new_index, put
 from tables_kit import folders, named, names_of, opened, segment_of
 
-from hashdb.storage import verify
+from hashdb.errors import ConflictError
+from hashdb.storage import Store, verify
 from hashdb.storage.documents import group_json
+from hashdb.storage.sweeping import sweep
 
 
 def age(path, seconds=7200):
@@ -95,3 +98,27 @@ def test_tables_of_a_segment_that_goes_go_with_it(path):
         report = store.compact(prune=True)
         assert report.n_folders_removed == 2
         assert folders(path) == named(path)
+
+
+@pytest.mark.parametrize("what", ["tables", "their group"])
+def test_tables_that_a_sweep_took_from_a_commit_that_slept_are_not_committed(tmp_path, what):
+    path = tmp_path / "i"
+    new_index(path, make_codes(40), files=Unsynced()).close()
+
+    class Slept(Unsynced):
+        def lock_folder(self, place, shared=False):
+            if shared:
+                if what == "tables":
+                    sweep(Unsynced(), path, grace=-1)
+                else:
+                    next(path.glob("segments/*/buckets/zarr.json")).unlink()
+            return super().lock_folder(place, shared)
+
+    with (
+        Store.open(path, files=Slept(), tables=SortingMaker()) as store,
+        pytest.raises(ConflictError, match="sweep took what it had written"),
+    ):
+        store.compact()
+    with opened(path) as store:
+        assert (store.snapshot.version, names_of(store)) == (1, [[]])
+    assert verify(path, deep=True).ok
