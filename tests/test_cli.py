@@ -410,7 +410,7 @@ def test_results_follow_a_link_and_leave_it_there(built: Run) -> None:
     assert len(Path("made.jsonl").read_text().splitlines()) == 20
 
 
-def test_a_file_that_is_replaced_keeps_its_rights(built: Run) -> None:
+def test_a_file_that_is_replaced_keeps_its_mode(built: Run) -> None:
     Path("mine.jsonl").touch(0o600)
     for output in ("mine.jsonl", "new.jsonl"):
         assert built("query", "a.hashdb", "more.npy", "--output", output) == (0, "", "")

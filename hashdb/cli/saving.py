@@ -44,7 +44,7 @@ def check_target(option: str, path: str, *, is_stream: bool = True) -> None:
 
 
 def save_lines(path: str, lines: Iterable[str], *, flushed: bool = False) -> None:
-    """Write one line each; `flushed` to the medium, before anything that a power loss must not find without them."""
+    """Write one line each; `flushed` lines in a file survive a power loss from then on."""
     _write(path, lambda file: file.writelines(line.encode() + b"\n" for line in lines), flushed=flushed)
 
 
@@ -85,11 +85,13 @@ def _write(path: str, write: Callable[[IO[bytes]], None], *, flushed: bool = Fal
             sys.stdout.flush()
             with open(own, "wb", closefd=False) as file:
                 write(file)
+                if flushed and stat.S_ISREG(found.st_mode):
+                    _flush(file)
         elif found is not None and not stat.S_ISREG(found.st_mode):
             with open(path, "wb") as file:
                 write(file)
         else:
-            mode = 0o666 & ~_umask() if found is None else stat.S_IMODE(found.st_mode)
+            mode = 0o666 & ~_umask() if found is None else found.st_mode & 0o777
             _replace(Path(os.path.realpath(path)), write, mode, flushed=flushed)
 
 
@@ -102,8 +104,7 @@ def _replace(target: Path, write: Callable[[IO[bytes]], None], mode: int, *, flu
             os.chmod(temporary, mode)
             write(file)
             if flushed:
-                file.flush()
-                os.fsync(file.fileno())
+                _flush(file)
         os.replace(temporary, target)
         if flushed:
             DISK.fsync_folder(target.parent)
@@ -111,6 +112,11 @@ def _replace(target: Path, write: Callable[[IO[bytes]], None], mode: int, *, flu
         if temporary and os.path.exists(temporary):
             os.unlink(temporary)
         raise
+
+
+def _flush(file: IO[bytes]) -> None:
+    file.flush()
+    DISK.fsync(file.fileno())
 
 
 def _stat(path: str) -> os.stat_result | None:

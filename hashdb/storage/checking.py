@@ -16,7 +16,7 @@ from hashdb.storage.commit import storage_error, translated
 from hashdb.storage.documents import MAX_DOCUMENT_BYTES, group_json
 from hashdb.storage.layout import ArraySpec, FileEntry
 from hashdb.storage.manifest import DeleteEntry, SegmentEntry
-from hashdb.storage.mapping import Mapper, read_file
+from hashdb.storage.mapping import Mapper, check_size, missing, read_file, refuse_links
 from hashdb.storage.reading import SegmentUnit, Unit, check_content, delete_files, open_model, read_deletes
 from hashdb.storage.snapshot import Snapshot
 from hashdb.storage.tables import KIND, open_table, table_entries
@@ -76,6 +76,17 @@ def check_delete_metadata(mapper: Mapper, entry: DeleteEntry) -> None:
         check_content(path, FileEntry.of(expected), entry.uuid, mapper.root)
 
 
+def check_deletes_presence(mapper: Mapper, entry: DeleteEntry) -> None:
+    """Look that the files of a delete list are there, each with its size, and compare its metadata."""
+    check_delete_metadata(mapper, entry)
+    path = mapper.root / "deletes" / entry.uuid / "rows" / "c" / "0"
+    refuse_links(mapper.root, path.parent)
+    try:
+        check_size(path, path.lstat(), delete_files(entry)[1]["rows/c/0"])
+    except (FileNotFoundError, NotADirectoryError):
+        raise missing(path, entry.uuid, mapper.root) from None
+
+
 def check_tables_presence(segment: SegmentUnit, objects: Sequence[dict[str, Any]]) -> None:
     """Look that the tables which a version names for a segment are there, each file with its size.
 
@@ -85,9 +96,10 @@ def check_tables_presence(segment: SegmentUnit, objects: Sequence[dict[str, Any]
         Naming the file.
     """
     folder = segment.folder / KIND
-    if objects:
+    entries = table_entries(objects, folder)
+    if entries:  # there may be tables of other kinds only
         check_group(folder / "zarr.json")
-    for entry in table_entries(objects, folder):
+    for entry in entries:
         open_table(segment, entry).unit.check_presence()
 
 

@@ -156,8 +156,10 @@ class Build:
         lock, self.lock = self.lock, -1
         if lock >= 0:
             try:
-                self.files.unlock(lock)
-                self.files.close(lock)
+                try:
+                    self.files.unlock(lock)
+                finally:
+                    self.files.close(lock)
             except OSError as error:
                 log.warning("could not close the lock of %s: %s", self.root, error)
 
@@ -217,8 +219,10 @@ def check_free(root: Path) -> None:
             try:
                 _leftovers(root)
             finally:
-                DISK.unlock(lock)
-                os.close(lock)
+                try:
+                    DISK.unlock(lock)
+                finally:
+                    os.close(lock)
 
 
 def _refuse_index(root: Path) -> None:

@@ -32,12 +32,18 @@ def locked(files: Files, root: Path, *, shared: bool = False) -> Iterator[None]:
     try:
         yield
     finally:
+        _release(files, handle)
+
+
+def _release(files: Files, handle: int) -> None:
+    try:
         try:
             files.unlock(handle)
         finally:
             files.unlock(handle)  # an interrupt may have come before the first
-            with suppress(OSError):
-                os.close(handle)
+    finally:
+        with suppress(OSError):
+            os.close(handle)
 
 
 def _acquire(files: Files, folder: Path, shared: bool) -> int:
@@ -49,6 +55,6 @@ def _acquire(files: Files, folder: Path, shared: bool) -> int:
             if time.monotonic() > ends:
                 raise ConflictError(
                     f"the lock of {folder} has been held for {PATIENCE:g} s by a process that is stopped or not of "
-                    "hashdb, or by a call in this one that was interrupted; end it and try again"
+                    "hashdb, or by an interrupted call in this process; end that process and try again"
                 ) from None
         time.sleep(random.uniform(0, LONGEST_WAIT))

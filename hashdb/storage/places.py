@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 
 from hashdb.errors import IndexExistsError
-from hashdb.storage.commit import Files
+from hashdb.storage.commit import Files, translated
 
 log = logging.getLogger(__name__)
 
@@ -49,9 +49,9 @@ def resolved(path: str | Path) -> Path:
     IndexExistsError
         Something that is no folder is there, such as a link that leads nowhere.
     """
-    root = Path(os.path.abspath(path))
-    is_folder(root)
-    return Path(os.path.realpath(root))
+    with translated(f"create the index {path}"):
+        is_folder(Path(path))
+        return Path(os.path.realpath(path))
 
 
 def claim(files: Files, root: Path) -> tuple[bool, int]:

@@ -67,8 +67,8 @@ def repair(
     ------
     IndexNotFoundError
         There is no index.
-    StorageError, OutOfMemoryError
-        The system refuses. What was put back before stays.
+    StorageError, ConflictError, OutOfMemoryError
+        The system refuses, or others do not let go of the lock. What was put back before stays.
     """
     root = Path(root)
     with looking(f"repair {root}"):
@@ -300,8 +300,6 @@ class _Repair:
         salvage = Salvage(self.damaged, rewrites, renewals, drop)
 
         def decide(work: Workspace, head: Snapshot) -> Change | None:
-            if self._goes_back and not drop:
-                return None
             change = salvage.decide(work, head)
             if change is None and self._goes_back:
                 return Change(head.manifest.segments, head.next_id, head.manifest.model, head.n_rows)
@@ -314,18 +312,25 @@ class _Repair:
         )
         snapshot, change = transaction.run(lambda: self._head(attributes))
         self.report.version, self.report.committed = snapshot.version, change is not None
+        if change is None:  # others have done it
+            self.report.renewed.clear()
 
     def _head(self, attributes: Attributes) -> Snapshot:
         """Return the newest version that can be read, under the number of the newest that is there."""
         numbers = list_versions(self.root)
         for number in reversed(numbers):
             path = self.root / "manifests" / manifest_name(number)
+            manifest = None
             try:
                 manifest = decode(read_file(path, MAX_DOCUMENT_BYTES), path)
-            except (CorruptIndexError, FileNotFoundError):
+            except FileNotFoundError:
                 continue
-            if _fits(manifest, attributes):
+            except CorruptIndexError:
+                pass
+            if manifest is not None and _fits(manifest, attributes):
                 break
+            if number not in self.broken:
+                raise VersionGoneError(f"{path} was damaged while the repair was at work")
         else:
             raise VersionGoneError(f"{self.root} has no version that can be read any more")
         segments = []

@@ -99,8 +99,8 @@ class Store:
             The file system refuses.
         """
         attributes = Attributes.new(id_kind, n_bits, n_stored_bits, settings or {})
-        with translated(f"create the index {path}"):
-            mapper = Mapper(resolved(path))
+        mapper = Mapper(resolved(path))
+        with translated(f"create the index {mapper.root}"):
             build = folder.begin(mapper.root, attributes, files)
         snapshot = Snapshot(Manifest(attributes.uuid, attributes.digest), (), id_kind, n_stored_bits)
         store = cls(attributes, mapper, snapshot, files, sizes or Sizes())

@@ -13,7 +13,7 @@ from typing import Protocol
 from hashdb.errors import ConflictError, CorruptIndexError, HashDBError, VersionGoneError
 from hashdb.storage import versions
 from hashdb.storage.changes import Change, Workspace
-from hashdb.storage.checking import check_delete_metadata, check_tables_presence
+from hashdb.storage.checking import check_deletes_presence, check_tables_presence
 from hashdb.storage.commit import Files, holds
 from hashdb.storage.locking import locked
 from hashdb.storage.manifest import Manifest, list_versions, manifest_name
@@ -163,12 +163,12 @@ class Transaction:
     def _check_new(self, head: Snapshot, snapshot: Snapshot) -> None:
         old = {segment.uuid: segment.entry for segment in head.segments}
         for segment in snapshot.segments:
-            if segment.uuid not in old:
-                segment.unit.check_presence()
             before = old.get(segment.uuid)
+            if before is None:
+                segment.unit.check_presence()
             for lists in set(segment.entry.deletes).difference(() if before is None else before.deletes):
-                check_delete_metadata(self.mapper, lists)
-            if before is not None and segment.entry.tables != before.tables:
+                check_deletes_presence(self.mapper, lists)
+            if segment.entry.tables != (() if before is None else before.tables):
                 check_tables_presence(segment.unit, segment.entry.tables)
 
     def _tidy(self, work: Workspace, snapshot: Snapshot) -> None:

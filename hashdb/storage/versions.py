@@ -7,11 +7,11 @@ from itertools import pairwise
 from pathlib import Path
 
 from hashdb.errors import CorruptIndexError, FormatError, VersionGoneError, brief
-from hashdb.storage.checking import check_delete_metadata, check_group
+from hashdb.storage.checking import check_deletes_presence, check_group
 from hashdb.storage.folder import GROUPS, REPAIR, Attributes, no_manifest
 from hashdb.storage.manifest import Manifest, checksum_at, list_versions, manifest_name, read_manifest
-from hashdb.storage.mapping import Mapper, check_size, gone, missing, refuse_links
-from hashdb.storage.reading import SegmentUnit, delete_files, open_model
+from hashdb.storage.mapping import Mapper, gone
+from hashdb.storage.reading import SegmentUnit, open_model
 from hashdb.storage.snapshot import Snapshot, load_snapshot
 
 # Older versions that are tried before an error says that none opens.
@@ -177,13 +177,7 @@ def check_files(snapshot: Snapshot, mapper: Mapper, known: dict[str, SegmentUnit
         if segment.uuid not in known:
             segment.unit.check_presence()
         for entry in segment.entry.deletes:
-            check_delete_metadata(mapper, entry)
-            path = root / "deletes" / entry.uuid / "rows" / "c" / "0"
-            refuse_links(root, path.parent)
-            try:
-                check_size(path, path.lstat(), delete_files(entry)[1]["rows/c/0"])
-            except (FileNotFoundError, NotADirectoryError):
-                raise missing(path, entry.uuid, root) from None
+            check_deletes_presence(mapper, entry)
     if snapshot.manifest.model is not None and not known:
         open_model(mapper, snapshot.manifest.model)[1].check_presence()
 

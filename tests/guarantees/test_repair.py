@@ -226,7 +226,8 @@ def test_a_manifest_that_is_pruned_while_it_is_mended_stays_away(path, monkeypat
     assert hashdb.verify(path, deep=True).ok
 
 
-def test_a_newest_manifest_that_is_damaged_meanwhile_is_not_passed_over(path, monkeypatch):
+@pytest.mark.parametrize("drop", [False, True])
+def test_a_newest_manifest_that_is_damaged_meanwhile_is_given_up_only_when_told(path, monkeypatch, drop):
     damage(segment(path, 0) / "buckets" / "0" / "rows" / "c" / "0", "emptied")
     newest, renew = path / "manifests" / "000000000003.json", Salvage.__init__
 
@@ -235,7 +236,10 @@ def test_a_newest_manifest_that_is_damaged_meanwhile_is_not_passed_over(path, mo
         newest.write_bytes(b"{}")
 
     monkeypatch.setattr(Salvage, "__init__", begin)
-    report = hashdb.repair(path)
-    assert (report.committed, report.ok) == (False, False)
-    assert max(path.glob("manifests/0*.json")) == newest
-    assert newest.read_bytes() == b"{}"
+    report = hashdb.repair(path, drop=drop)
+    assert (report.committed, report.ok, report.dropped) == (drop, drop, drop)
+    assert [loss.file for loss in report.losses if loss.what == "versions"] == [str(newest)]
+    if not drop:
+        assert report.renewed == []
+        assert max(path.glob("manifests/0*.json")) == newest
+        assert newest.read_bytes() == b"{}"

@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import gc
 import os
 
 import pytest
@@ -37,11 +38,14 @@ class Interrupted(Unsynced):
 def test_an_interrupt_leaves_no_lock_and_no_open_file(tmp_path, name, act):
     path = tmp_path / "i"
     with new_index(path, make_codes(10)) as store:
-        put(store, make_codes(5), auto_compact=False)
+        store.commit_delete([3])
+        store.compact()
+    gc.collect()
     with Store.open(path, files=Interrupted(name)) as store:
         n_open = len(os.listdir("/proc/self/fd"))
         with pytest.raises(KeyboardInterrupt):
             put(store, make_codes(1)) if act == "add" else store.compact(prune=True)
+        assert store.snapshot.version == 3
         assert len(os.listdir("/proc/self/fd")) == n_open
         os.close(DISK.lock_folder(path / "manifests"))
         store.refresh()
@@ -74,6 +78,7 @@ def test_an_add_that_waits_for_the_lock_in_vain_waits_once_and_leaves_nothing(he
 
 
 def test_an_interrupt_while_an_add_waits_for_the_lock_ends_it_at_once(held, monkeypatch):
+    monkeypatch.setattr(locking, "PATIENCE", 60.0)
     before, waits = tree(held), []
 
     def interrupt(seconds):

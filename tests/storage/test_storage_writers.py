@@ -238,6 +238,16 @@ def test_what_a_sweep_took_from_a_commit_that_slept_is_not_committed(tmp_path):
     assert verify(path, deep=True).ok
 
 
+def test_a_delete_of_which_a_sweep_took_a_part_is_not_committed(tmp_path):
+    path = tmp_path / "i"
+    two_stores(path)
+    files = Meanwhile(lambda: next(path.glob("deletes/*/rows/c/0")).unlink())
+    with Store.open(path, files=files) as store, pytest.raises(ConflictError, match="sweep took"):
+        store.commit_delete([3])
+    assert sorted(raw_content(path)) == list(range(10))
+    assert verify(path, deep=True).ok
+
+
 def test_conflicts_without_end_are_given_up_and_leave_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(transactions, "MAX_RETRIES", 4)
     monkeypatch.setattr(transactions, "LONGEST_WAIT", 0.001)

@@ -10,8 +10,8 @@ from tables_kit import folders, named, names_of, opened, segment_of
 
 from hashdb.errors import ConflictError
 from hashdb.storage import Store, verify
+from hashdb.storage.commit import remove_tree
 from hashdb.storage.documents import group_json
-from hashdb.storage.sweeping import sweep
 
 
 def age(path, seconds=7200):
@@ -109,7 +109,8 @@ def test_tables_that_a_sweep_took_from_a_commit_that_slept_are_not_committed(tmp
         def lock_folder(self, place, shared=False):
             if shared:
                 if what == "tables":
-                    sweep(Unsynced(), path, grace=-1)
+                    for table in path.glob("segments/*/buckets/[0-9]*"):
+                        remove_tree(Unsynced(), table)
                 else:
                     next(path.glob("segments/*/buckets/zarr.json")).unlink()
             return super().lock_folder(place, shared)
