@@ -12,7 +12,7 @@
     ├ ReadOnlyError                              a write through a view of an old version
     ├ StorageError (OSError)                     the file system refused: full, read-only, no hard links
     ├ OutOfMemoryError (MemoryError)             this process may not have the memory that it takes
-    ├ ConflictError                              other writers won every retry of a commit
+    ├ ConflictError                              other writers won every retry of a commit, or keep its lock
     ├ VersionGoneError (LookupError)             the version was never there, or has been pruned
     ├ FormatError                                carries .path
     │  ├ UnsupportedFormatError                  written by a newer hashdb, or needs an unknown extension
@@ -107,7 +107,7 @@ class OutOfMemoryError(HashDBError, MemoryError):
 
 
 class ConflictError(HashDBError):
-    """Other writers committed first, on every retry."""
+    """Other writers committed first, on every retry, or did not let go of the lock."""
 
 
 class VersionGoneError(HashDBError, LookupError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 from hashdb.errors import StorageError
@@ -11,7 +12,7 @@ from hashdb.storage.commit import NO_LINK, Files, holds, try_remove, write_named
 from hashdb.storage.locking import locked
 
 
-def publish(files: Files, target: Path, data: bytes, is_next: Callable[[], bool]) -> bool:
+def publish(files: Files, target: Path, data: bytes, is_next: Callable[[], bool], *, alone: bool = False) -> bool:
     """Make `target` exist with content `data`, all at once and for good.
 
     Parameters
@@ -25,6 +26,8 @@ def publish(files: Files, target: Path, data: bytes, is_next: Callable[[], bool]
     is_next : callable
         Asked last of all, when no version and nothing that waits for its commit can go any more: whether the version
         still follows the newest. That its name is free does not tell: others may have been there and pruned.
+    alone : bool
+        The caller holds the lock of the index already, alone.
 
     Returns
     -------
@@ -42,7 +45,7 @@ def publish(files: Files, target: Path, data: bytes, is_next: Callable[[], bool]
     temporary = target.with_name(f"{target.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         write_named(files, temporary, data)
-        with locked(files, target.parent.parent, shared=True):
+        with nullcontext() if alone else locked(files, target.parent.parent, shared=True):
             if not is_next() or not _link(files, temporary, target, data):
                 return False
         try:

@@ -6,6 +6,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -28,6 +29,9 @@ log = logging.getLogger(__name__)
 
 MAX_RETRIES = 64
 LONGEST_WAIT = 0.1
+# Attempts lost before the next one keeps others out, and seconds that it may have taken to be let do so.
+MAX_LOST = 8
+LONGEST_ALONE = 5.0
 
 Decide = Callable[[Workspace, Snapshot], Change | None]
 
@@ -95,15 +99,21 @@ class Transaction:
         Raises
         ------
         ConflictError
-            Other writers were first on every attempt.
+            Other writers were first on every attempt, none of which was short enough to keep them out meanwhile; or
+            others did not let go of the lock.
         """
         work = Workspace(self.files, self.mapper)
         try:
+            alone, lasted = False, 0.0
             for attempt in range(MAX_RETRIES):
                 if attempt:
                     time.sleep(self._random.uniform(0, min(LONGEST_WAIT, 0.001 * 2**attempt)))
-                head = find_head()
-                done, change, snapshot = self._attempt(work, head)
+                    # Who keeps losing would lose on to those who are quicker: now these wait until it has committed.
+                    alone = attempt >= MAX_LOST and lasted <= LONGEST_ALONE
+                begun = time.monotonic()
+                with locked(self.files, self.mapper.root) if alone else nullcontext():
+                    done, change, snapshot = self._attempt(work, find_head(), alone=alone)
+                lasted = time.monotonic() - begun
                 if done:
                     self._tidy(work, snapshot)
                     return snapshot, change
@@ -115,7 +125,7 @@ class Transaction:
             self._give_up(work)
             raise
 
-    def _attempt(self, work: Workspace, head: Snapshot) -> tuple[bool, Change | None, Snapshot]:
+    def _attempt(self, work: Workspace, head: Snapshot, *, alone: bool) -> tuple[bool, Change | None, Snapshot]:
         try:
             change = self.decide(work, head)
         except (CorruptIndexError, VersionGoneError):
@@ -134,7 +144,7 @@ class Transaction:
                 raise CorruptIndexError(segment.tables_problem, segment.unit.folder)
         self._data, self._new = data, _names(manifest) - _names(head.manifest)
         self._number, target = manifest.version, self.mapper.root / "manifests" / manifest_name(manifest.version)
-        done = publish(self.files, target, data, lambda: self._is_next(head, snapshot, target))
+        done = publish(self.files, target, data, lambda: self._is_next(head, snapshot, target), alone=alone)
         if not done:
             self._target = None
         return done, change, snapshot

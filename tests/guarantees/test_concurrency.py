@@ -161,11 +161,11 @@ def test_a_conflict_is_retried_so_often_and_then_given_up_in_one_line(base, path
     publish = transaction.publish
     taken = []
 
-    def late(*arguments):
+    def late(*arguments, **options):
         monkeypatch.setattr(transaction, "publish", publish)
         taken.append(other.delete(world.ids([len(taken)])))
         monkeypatch.setattr(transaction, "publish", late)
-        return publish(*arguments)
+        return publish(*arguments, **options)
 
     assert transaction.MAX_RETRIES == 64
     monkeypatch.setattr(transaction, "MAX_RETRIES", 8)
