@@ -223,6 +223,7 @@ def _members(download: Download, archive: Path) -> Iterator[tuple[str, IO[bytes]
         zipfile.BadZipFile,
         EOFError,
         ValueError,
+        OverflowError,
         RuntimeError,
         MemoryError,
         zlib.error,

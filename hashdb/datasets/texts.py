@@ -45,7 +45,7 @@ def _read_archive(folder: Path, progress: Progress) -> Dataset:
                         )
                     text = stream.read().decode("latin-1") if stream else ""
                     posts[place[0].removeprefix("20news-bydate-")].append((place[2], place[1], text))
-    except (tarfile.TarError, EOFError, OSError, ValueError, MemoryError) as error:
+    except (tarfile.TarError, EOFError, OSError, ValueError, OverflowError, MemoryError) as error:
         reason = one_line(error).removeprefix(f"{path} ")
         raise InputFileError(f"{path} is no whole archive: {reason}; fetch it again") from error
     if not all(posts.values()):
