@@ -23,6 +23,9 @@ from hashdb.storage.reading import read_deletes
 from hashdb.storage.segments import NewSegment, largest_id
 from hashdb.storage.snapshot import Segment, Snapshot
 
+# Rows that may be merged again on every retry, also while others are kept out.
+CHEAP_ROWS = 1 << 16
+
 
 @dataclass(frozen=True)
 class Change:
@@ -33,6 +36,10 @@ class Change:
     model: ModelEntry | None
     n_rows: int = 0
     first_id: int | None = None
+
+
+class TakesLong(Exception):
+    """What an attempt is about to write takes longer than others may be kept out for."""
 
 
 @dataclass
@@ -47,11 +54,19 @@ class Workspace:
         Opens files of the index.
     staged : list of Staging
         What was written.
+    alone : bool
+        Other writers are kept out meanwhile.
     """
 
     files: Files
     mapper: Mapper
     staged: list[Staging] = field(default_factory=list)
+    alone: bool = False
+
+    def begin(self, n_rows: int) -> None:
+        """Say that so many rows are about to be written anew; :class:`TakesLong` where others would wait for it."""
+        if self.alone and n_rows > CHEAP_ROWS:
+            raise TakesLong
 
     @property
     def root(self) -> Path:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from hashdb.storage.changes import Change, Workspace, entry_of, with_deletes
+from hashdb.storage.changes import CHEAP_ROWS, Change, Workspace, entry_of, with_deletes
 from hashdb.storage.layout import MAX_ROWS
 from hashdb.storage.manifest import Manifest, SegmentEntry
 from hashdb.storage.merge import Window, merge_windows
@@ -19,8 +19,6 @@ from hashdb.storage.table_writing import TableWork
 FAN_IN = 8
 MAX_SEGMENTS = 64
 WINDOW_BYTES = 64 << 20
-# Rows that may be merged again on every retry.
-CHEAP_ROWS = 1 << 16
 
 
 @dataclass
@@ -95,11 +93,12 @@ class Merges:
         self._done.clear()
 
     def _write(self, work: Workspace, inputs: list[Segment]) -> Merged:
+        n_rows = sum(segment.n_alive for segment in inputs)
+        work.begin(n_rows)
         for segment in inputs:
             for name in segment.unit.files:
                 segment.unit.check_file(name)
         first = inputs[0]
-        n_rows = sum(segment.n_alive for segment in inputs)
         plan = replace(
             self.plan,
             vectors=first.vectors,
@@ -257,7 +256,8 @@ def plan_compact(work: Workspace, head: Snapshot, merges: Merges, tables: TableW
         chosen = _whole_groups(head, lasting)
     merged = {index for indices in chosen for index in indices}
     after = _merged(work, segments, chosen, merges)
-    renewed = {segment.uuid: tables.renewed(segment) for index, segment in enumerate(segments) if index not in merged}
+    others = [segment for index, segment in enumerate(segments) if index not in merged]
+    renewed = {segment.uuid: tables.renewed(segment, work.begin) for segment in others}
     after = tuple(renewed.get(entry.uuid, entry) for entry in after)
     if after == tuple(segment.entry for segment in segments):
         return None

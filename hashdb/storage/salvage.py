@@ -49,6 +49,7 @@ class Rewrites:
         self._written.clear()
 
     def _write(self, work: Workspace, segment: Segment, rows: np.ndarray, vectors: bool, key: Hashable) -> NewSegment:
+        work.begin(len(rows))
         plan = replace(
             self.plan,
             vectors=segment.vectors if vectors else None,
@@ -110,7 +111,7 @@ class Salvage:
             if damage is not None and damage.loses and self.drop:
                 made.append([] if segment is None else self._salvaged(work, head, segment, damage, settled))
             elif damage is not None and damage.tables and segment is not None and not damage.loses:
-                made.append([self.renewals.renewed(segment)])
+                made.append([self.renewals.renewed(segment, work.begin)])
             else:
                 made.append([entry])
         segments = tuple(entry for entries in reversed(made) for entry in entries)
@@ -132,7 +133,7 @@ class Salvage:
                 return []
             segment = settled[segment.uuid] = Segment(segment.unit, entry, head.id_kind)
         if not (gone | bare).any():
-            return [self.renewals.renewed(segment) if damage.tables else segment.entry]
+            return [self.renewals.renewed(segment, work.begin) if damage.tables else segment.entry]
         alive = segment.alive(0, segment.n)
         keep = ~gone if alive is None else ~gone & alive
         return [

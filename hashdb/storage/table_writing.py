@@ -10,6 +10,7 @@ import logging
 import os
 import threading
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -310,8 +311,15 @@ class TableWork:
         """Whether tables were written for one of these segments."""
         return any(segment.uuid in self._batches for segment in segments)
 
-    def renewed(self, segment: Segment) -> SegmentEntry:
+    def renewed(self, segment: Segment, begin: Callable[[int], None]) -> SegmentEntry:
         """Return a segment's entry with the tables that it should have.
+
+        Parameters
+        ----------
+        segment : Segment
+            The segment.
+        begin : callable
+            Called with the number of rows before tables are made.
 
         Raises
         ------
@@ -331,6 +339,7 @@ class TableWork:
             return replace(entry, tables=tuple(described for described in entry.tables if not is_ours(described)))
         batch = self._batches.get(segment.uuid)
         if batch is None:
+            begin(segment.n)
             for name in segment.unit.files:
                 if name.startswith("codes/"):
                     segment.unit.check_file(name)

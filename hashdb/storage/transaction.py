@@ -6,14 +6,14 @@ import logging
 import random
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from hashdb.errors import ConflictError, CorruptIndexError, HashDBError, VersionGoneError
 from hashdb.storage import versions
-from hashdb.storage.changes import Change, Workspace
+from hashdb.storage.changes import Change, TakesLong, Workspace
 from hashdb.storage.checking import check_deletes_presence, check_tables_presence
 from hashdb.storage.commit import Files, holds
 from hashdb.storage.locking import locked
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 MAX_RETRIES = 64
 LONGEST_WAIT = 0.1
-# Attempts lost before the next one keeps others out, and seconds that it may have taken to be let do so.
+# Attempts lost before the next one keeps others out, and seconds: of the last one at most, and until the lock is had.
 MAX_LOST = 8
 LONGEST_ALONE = 5.0
 
@@ -99,24 +99,27 @@ class Transaction:
         Raises
         ------
         ConflictError
-            Other writers were first on every attempt, none of which was short enough to keep them out meanwhile; or
-            others did not let go of the lock.
+            Other writers were first on every attempt, and were not to be kept out; or they did not let go of the lock.
         """
         work = Workspace(self.files, self.mapper)
         try:
-            alone, lasted = False, 0.0
+            is_long = False
             for attempt in range(MAX_RETRIES):
                 if attempt:
                     time.sleep(self._random.uniform(0, min(LONGEST_WAIT, 0.001 * 2**attempt)))
-                    # Who keeps losing would lose on to those who are quicker: now these wait until it has committed.
-                    alone = attempt >= MAX_LOST and lasted <= LONGEST_ALONE
                 begun = time.monotonic()
-                with locked(self.files, self.mapper.root) if alone else nullcontext():
-                    done, change, snapshot = self._attempt(work, find_head(), alone=alone)
-                lasted = time.monotonic() - begun
-                if done:
-                    self._tidy(work, snapshot)
-                    return snapshot, change
+                try:
+                    with ExitStack() as held:
+                        # Who keeps losing would lose on to those who are quicker: these wait now.
+                        work.alone = attempt >= MAX_LOST and not is_long and self._keeps_out_others(held)
+                        done, change, snapshot = self._attempt(work, find_head())
+                except TakesLong:
+                    is_long = True
+                else:
+                    if done:
+                        self._tidy(work, snapshot)
+                        return snapshot, change
+                    is_long = time.monotonic() - begun > LONGEST_ALONE
                 work.discard()
             raise ConflictError(
                 f"cannot {self.doing}: other writers committed first {MAX_RETRIES} times; try again later"
@@ -125,7 +128,15 @@ class Transaction:
             self._give_up(work)
             raise
 
-    def _attempt(self, work: Workspace, head: Snapshot, *, alone: bool) -> tuple[bool, Change | None, Snapshot]:
+    def _keeps_out_others(self, held: ExitStack) -> bool:
+        """Take the lock of the index alone, if it can be had soon."""
+        try:
+            held.enter_context(locked(self.files, self.mapper.root, patience=LONGEST_ALONE))
+        except ConflictError:
+            return False
+        return True
+
+    def _attempt(self, work: Workspace, head: Snapshot) -> tuple[bool, Change | None, Snapshot]:
         try:
             change = self.decide(work, head)
         except (CorruptIndexError, VersionGoneError):
@@ -144,7 +155,7 @@ class Transaction:
                 raise CorruptIndexError(segment.tables_problem, segment.unit.folder)
         self._data, self._new = data, _names(manifest) - _names(head.manifest)
         self._number, target = manifest.version, self.mapper.root / "manifests" / manifest_name(manifest.version)
-        done = publish(self.files, target, data, lambda: self._is_next(head, snapshot, target), alone=alone)
+        done = publish(self.files, target, data, lambda: self._is_next(head, snapshot, target), alone=work.alone)
         if not done:
             self._target = None
         return done, change, snapshot

@@ -288,3 +288,24 @@ def _unlock(self, handle):
 Watched._fail, Watched.unlock = _fail, _unlock
 for _name in EFFECTS:
     setattr(Watched, _name, _watch(_name))
+
+
+class Meanwhile(Watched):
+    """Runs something at the last moment before a commit: what another process may do just then.
+
+    That is before the lock of versions is taken; before the link only others' commits can come.
+    """
+
+    def __init__(self, *acts, at="lock_folder"):
+        super().__init__()
+        self.acts, self.at = list(acts), at
+
+    def lock_folder(self, path, shared=False):
+        if self.acts and shared and self.at == "lock_folder":
+            self.acts.pop(0)()
+        return super().lock_folder(path, shared)
+
+    def link(self, source, target):
+        if self.acts and self.at == "link":
+            self.acts.pop(0)()
+        super().link(source, target)

@@ -4,7 +4,7 @@ import multiprocessing
 import threading
 
 import pytest
-from storage_kit import Watched, content, expected, make_codes, new_index, put, raw_content, write
+from storage_kit import Meanwhile, Watched, content, expected, make_codes, new_index, put, raw_content, write
 
 from hashdb.errors import ConflictError, DuplicateIdError, UnknownIdError
 from hashdb.storage import Store, compaction, locking, sweeping
@@ -36,27 +36,6 @@ def test_two_stores_adding_one_id_the_second_is_refused(tmp_path):
     with pytest.raises(DuplicateIdError, match="id 55"):
         second.commit_add(two)
     assert raw_content(tmp_path / "i")[55] == tuple(make_codes(1, seed=1)[0].tolist())
-
-
-class Meanwhile(Watched):
-    """Runs something at the last moment before a commit: what another process may do just then.
-
-    That is before the lock of versions is taken; before the link only others' commits can come.
-    """
-
-    def __init__(self, *acts, at="lock_folder"):
-        super().__init__()
-        self.acts, self.at = list(acts), at
-
-    def lock_folder(self, path, shared=False):
-        if self.acts and shared and self.at == "lock_folder":
-            self.acts.pop(0)()
-        return super().lock_folder(path, shared)
-
-    def link(self, source, target):
-        if self.acts and self.at == "link":
-            self.acts.pop(0)()
-        super().link(source, target)
 
 
 @pytest.mark.parametrize("at", ["lock_folder", "link"])
@@ -258,69 +237,6 @@ def test_conflicts_without_end_are_given_up_and_leave_nothing(tmp_path, monkeypa
         put(store, make_codes(1))
     assert sorted(raw_content(path)) == [4, 5, 6, 7, 8, 9]
     assert len(list((path / "segments").iterdir())) == 2
-
-
-class Busy(Watched):
-    """Somebody else commits each time that a manifest is about to be written, if nothing keeps him out."""
-
-    def __init__(self, other):
-        super().__init__()
-        self.other, self.n_first, self.n_kept_out = other, 0, 0
-
-    def create(self, path):
-        if path.name.endswith(".tmp"):
-            try:
-                self.other.commit_delete([self.n_first])
-                self.n_first += 1
-            except ConflictError:
-                self.n_kept_out += 1
-        return super().create(path)
-
-
-def test_a_writer_that_keeps_losing_gets_its_turn(tmp_path, monkeypatch):
-    monkeypatch.setattr(locking, "PATIENCE", 0.02)
-    monkeypatch.setattr(transactions, "LONGEST_WAIT", 0.001)
-    path = tmp_path / "i"
-    other = new_index(path, make_codes(100))
-    files = Busy(other)
-    with Store.open(path, files=files) as store:
-        assert put(store, make_codes(2, seed=1), auto_compact=False).tolist() == [100, 101]
-    assert (files.n_first, files.n_kept_out) == (transactions.MAX_LOST, 1)
-    other.commit_delete([50])  # nobody is kept out any more
-    assert sorted(raw_content(path)) == [row for row in range(8, 102) if row != 50]
-    assert verify(path, deep=True).ok
-
-
-def test_a_writer_that_takes_long_keeps_nobody_out(tmp_path, monkeypatch):
-    monkeypatch.setattr(transactions, "LONGEST_ALONE", 0.0)
-    monkeypatch.setattr(transactions, "LONGEST_WAIT", 0.001)
-    path = tmp_path / "i"
-    files = Busy(new_index(path, make_codes(100)))
-    with Store.open(path, files=files) as store, pytest.raises(ConflictError, match="committed first 64 times"):
-        put(store, make_codes(2, seed=1))
-    assert (files.n_first, files.n_kept_out) == (64, 0)
-    assert sorted(raw_content(path)) == list(range(64, 100))
-
-
-def test_a_writer_that_fails_while_it_keeps_others_out_leaves_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(locking, "PATIENCE", 0.02)
-    monkeypatch.setattr(transactions, "LONGEST_WAIT", 0.001)
-
-    class Failing(Busy):
-        def link(self, source, target):
-            if self.n_kept_out:
-                raise KeyboardInterrupt
-            super().link(source, target)
-
-    path = tmp_path / "i"
-    other = new_index(path, make_codes(100))
-    files = Failing(other)
-    with Store.open(path, files=files) as store, pytest.raises(KeyboardInterrupt):
-        put(store, make_codes(2, seed=1))
-    assert files.n_kept_out == 1
-    assert len(list((path / "segments").glob("[0-9a-f]*"))) == 1
-    other.commit_delete([50])
-    assert verify(path, deep=True).ok
 
 
 def test_threads_share_one_store(tmp_path):
