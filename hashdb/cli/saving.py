@@ -81,7 +81,7 @@ def _write(path: str, write: Callable[[IO[bytes]], None], *, flushed: bool = Fal
     with translated(f"write {path}"):
         found = _stat(path)
         own = None if found is None else _own(found)
-        if own is not None:
+        if found is not None and own is not None:
             sys.stdout.flush()
             with open(own, "wb", closefd=False) as file:
                 write(file)
