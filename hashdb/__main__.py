@@ -30,6 +30,7 @@ class _Signals:
         self.number = 0
         self.over = False
         self._is_said = False
+        self._is_saying = False
 
     def install(self) -> None:
         """Answer to them from now on, except where they are ignored, as under nohup."""
@@ -52,6 +53,9 @@ class _Signals:
 
     def _arrived(self, number: int, frame: FrameType | None) -> None:
         if self.number:
+            if self._is_saying:  # the line is not cut off; what follows it is, by the next signal
+                self._is_saying = False
+                return
             self._say()
             os._exit(128 + self.number)
         if not self.over:
@@ -83,9 +87,10 @@ class _Signals:
 
     def _say(self) -> None:
         if not self._is_said:
-            self._is_said = True
+            self._is_saying = self._is_said = True
             with suppress(OSError):
                 os.write(2, f"hashdb: {_SAID[signal.Signals(self.number)]}; {_kept(sys.argv[1:])}\n".encode())
+            self._is_saying = False
 
 
 def _kept(words: list[str]) -> str:

@@ -18,6 +18,7 @@ import hashdb
 from guarantees.blocks import BLOCK, N_BASE, World
 from guarantees.interrupted_commands import listens
 from guarantees.scripts import run_script
+from hashdb.__main__ import _Signals
 from hashdb.errors import IndexNotFoundError
 
 SAID = {
@@ -169,6 +170,23 @@ def test_a_signal_at_any_moment_ends_a_command_cleanly(bench, record_property, n
     assert n_left <= 1 + n // 50
     assert n_met > n // 10
     record_property("interrupts", n_met)
+
+
+def test_a_second_signal_does_not_cut_off_what_is_said_of_the_first(monkeypatch):
+    signals, said, codes = _Signals(), [], []
+
+    def write(handle, data):
+        signals._arrived(signal.SIGTERM, None)
+        said.append(data.decode())
+
+    monkeypatch.setattr(sys, "argv", ["hashdb", "compact", "a.hashdb"])
+    monkeypatch.setattr(os, "write", write)
+    monkeypatch.setattr(os, "_exit", codes.append)
+    signals.number = signal.SIGINT
+    signals.end()
+    assert (said, codes) == ([SAID[130]], [130])
+    signals._arrived(signal.SIGINT, None)
+    assert codes == [130, 130]
 
 
 @on_linux
