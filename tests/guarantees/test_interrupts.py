@@ -173,20 +173,23 @@ def test_a_signal_at_any_moment_ends_a_command_cleanly(bench, record_property, n
 
 
 def test_a_second_signal_does_not_cut_off_what_is_said_of_the_first(monkeypatch):
-    signals, said, codes = _Signals(), [], []
+    signals, said = _Signals(), []
 
     def write(handle, data):
         signals._arrived(signal.SIGTERM, None)
         said.append(data.decode())
 
+    def end(code):
+        raise SystemExit(code)
+
     monkeypatch.setattr(sys, "argv", ["hashdb", "compact", "a.hashdb"])
     monkeypatch.setattr(os, "write", write)
-    monkeypatch.setattr(os, "_exit", codes.append)
+    monkeypatch.setattr(os, "_exit", end)
     signals.number = signal.SIGINT
-    signals.end()
-    assert (said, codes) == ([SAID[130]], [130])
-    signals._arrived(signal.SIGINT, None)
-    assert codes == [130, 130]
+    for act in (signals.end, lambda: signals._arrived(signal.SIGINT, None)):
+        with pytest.raises(SystemExit, match="130"):
+            act()
+        assert said == [SAID[130]]
 
 
 @on_linux
