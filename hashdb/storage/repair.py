@@ -320,13 +320,12 @@ class _Repair:
         numbers = list_versions(self.root)
         for number in reversed(numbers):
             path = self.root / "manifests" / manifest_name(number)
-            manifest = None
             try:
-                manifest = decode(read_file(path, MAX_DOCUMENT_BYTES), path)
+                manifest: Manifest | None = decode(read_file(path, MAX_DOCUMENT_BYTES), path)
             except FileNotFoundError:
                 continue
             except CorruptIndexError:
-                pass
+                manifest = None
             if manifest is not None and _fits(manifest, attributes):
                 break
             if number not in self.broken:
