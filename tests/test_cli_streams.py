@@ -49,6 +49,8 @@ def test_errors_keep_their_exit_code_with_closed_streams(folder: Path) -> None:
     assert run("info nothing", ">&- 2>&-").returncode == 1
     done = run("add a.hashdb - --format npy", "<&-")
     assert (done.returncode, done.stderr) == (1, b"hashdb: input '-' is stdin, but nothing is piped into it\n")
+    done = run("add a.hashdb rows.npy --ids -", "<&-")
+    assert (done.returncode, done.stderr) == (1, b"hashdb: stdin is closed: expected data from a pipe or a file\n")
 
 
 def test_no_file_gets_the_number_of_a_closed_stream(folder: Path) -> None:

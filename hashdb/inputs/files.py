@@ -204,7 +204,9 @@ def _spool_folder(near: str | os.PathLike[str]) -> str | None:
 
 
 def _stdin() -> IO[bytes]:
-    if sys.stdin is None or sys.stdin.isatty():
+    if sys.stdin is None or sys.stdin.closed:
+        raise InputFileError("stdin is closed: expected data from a pipe or a file")
+    if sys.stdin.isatty():
         raise InputFileError("stdin is a terminal: expected data from a pipe or a file")
     return sys.stdin.buffer
 
