@@ -1,7 +1,8 @@
 """What the proofs do to an index, as data: carried out by hashdb, and followed by a plain dict.
 
 A step is a dict that JSON can carry to another process. :func:`perform` does it through the public API;
-:class:`Oracle` keeps what every version must then hold. A step may meet steps of another writer, at its link.
+:class:`Oracle` keeps what every version must then hold. A step may meet steps of another writer, at its link, and keep others out once
+it was late as often as it says.
 """
 
 from contextlib import contextmanager, nullcontext
@@ -11,6 +12,7 @@ from unittest import mock
 import numpy as np
 
 import hashdb
+from hashdb.storage import transaction
 from hashdb.storage.commit import DISK
 from hashdb.storage.segments import Sizes
 
@@ -53,7 +55,8 @@ def perform(path, step):
         ).close()
         return
     others = meeting(path, **step["meets"]) if step.get("meets") else nullcontext()
-    with hashdb.open(path) as index, others:
+    turn = mock.patch.multiple(transaction, MAX_LOST=step.get("max_lost", transaction.MAX_LOST), LONGEST_ALONE=1000.0)
+    with hashdb.open(path) as index, others, turn:
         perform_on(index, step)
 
 
@@ -220,5 +223,15 @@ CONTENDED = {
     "compact that is pruned at once": (
         "integers",
         {"do": "compact", "meets": {"after": [{"do": "compact", "prune": True, "table_budget": 0}]}},
+    ),
+    # Late once, they keep others out for the next attempt.
+    "add that keeps others out": ("integers", {**_MERGING, "meets": {"before": [_OTHERS_ADD]}, "max_lost": 1}),
+    "upsert that keeps others out": (
+        "integers",
+        {**OPERATIONS["upsert"][1], "meets": {"before": [{"do": "delete", "ids": [0, 73, 900]}]}, "max_lost": 1},
+    ),
+    "prune that keeps others out": (
+        "integers",
+        {"do": "compact", "prune": True, "meets": {"before": [_OTHERS_ADD]}, "max_lost": 1},
     ),
 }
