@@ -1,8 +1,8 @@
 """What the proofs do to an index, as data: carried out by hashdb, and followed by a plain dict.
 
 A step is a dict that JSON can carry to another process. :func:`perform` does it through the public API;
-:class:`Oracle` keeps what every version must then hold. A step may meet steps of another writer, at its link, and keep others out once
-it was late as often as it says.
+:class:`Oracle` keeps what every version must then hold. A step may meet steps of another writer, at its link, and keep
+others out once it was late ``max_lost`` times.
 """
 
 from contextlib import contextmanager, nullcontext
