@@ -63,7 +63,7 @@ class _Signals:
             self._unwind(frame)
 
     def _again(self, number: int, frame: FrameType | None) -> None:
-        if not self.over:
+        if not (self.over or self._is_said):  # the end is near
             self._unwind(frame)
 
     def _unwind(self, frame: FrameType | None) -> None:
