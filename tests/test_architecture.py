@@ -28,6 +28,7 @@ LAYERS = [  # from the roof to the ground; a room imports what stands below it
     ("hashdb.params",),
     ("hashdb.hookspecs",),
     ("hashdb.search",),
+    ("hashdb.replacing",),
     ("hashdb.storage",),
     ("hashdb.inputs",),
     ("hashdb.margins",),

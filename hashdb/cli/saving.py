@@ -6,7 +6,6 @@ import json
 import os
 import stat
 import sys
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from hashdb.errors import ArgumentError
+from hashdb.replacing import replacing
 from hashdb.storage.commit import DISK, translated
 
 
@@ -86,37 +86,14 @@ def _write(path: str, write: Callable[[IO[bytes]], None], *, flushed: bool = Fal
             with open(own, "wb", closefd=False) as file:
                 write(file)
                 if flushed and stat.S_ISREG(found.st_mode):
-                    _flush(file)
+                    file.flush()
+                    DISK.fsync(file.fileno())
         elif found is not None and not stat.S_ISREG(found.st_mode):
             with open(path, "wb") as file:
                 write(file)
         else:
-            mode = 0o666 & ~_umask() if found is None else found.st_mode & 0o777
-            _replace(Path(os.path.realpath(path)), write, mode, flushed=flushed)
-
-
-def _replace(target: Path, write: Callable[[IO[bytes]], None], mode: int, *, flushed: bool) -> None:
-    """Write a file beside the target and put it in the target's place, so that a failure keeps what was there."""
-    temporary = ""
-    try:
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name[:50]}.", delete=False) as file:
-            temporary = file.name
-            os.chmod(temporary, mode)
-            write(file)
-            if flushed:
-                _flush(file)
-        os.replace(temporary, target)
-        if flushed:
-            DISK.fsync_folder(target.parent)
-    except BaseException:
-        if temporary and os.path.exists(temporary):
-            os.unlink(temporary)
-        raise
-
-
-def _flush(file: IO[bytes]) -> None:
-    file.flush()
-    DISK.fsync(file.fileno())
+            with replacing(path, flushed=flushed) as file:
+                write(file)
 
 
 def _stat(path: str) -> os.stat_result | None:
@@ -134,9 +111,3 @@ def _own(found: os.stat_result) -> int | None:
             if os.path.samestat(found, os.fstat(number)):
                 return number
     return None
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -10,10 +10,9 @@ import contextlib
 import hashlib
 import json
 import os
-import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from hashdb.errors import StorageError
 from hashdb.inputs.files import ByteFile
 from hashdb.inputs.numpy_files import load_npz
+from hashdb.replacing import replacing
 
 Arrays = dict[str, NDArray[Any]]
 _BYTES_AT_ONCE = 1 << 24
@@ -113,17 +113,8 @@ def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
         The file system refused.
     """
     named: dict[str, Any] = dict(arrays)
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with beside.open("wb") as file:
-                np.savez(file, **named)
-            os.replace(beside, path)
-        finally:
-            beside.unlink(missing_ok=True)
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error}") from error
+    with _writing(path) as file:
+        np.savez(file, **named)
 
 
 def load_arrays(path: Path) -> Arrays:
@@ -157,14 +148,16 @@ def write_text(path: Path, text: str) -> None:
     StorageError
         The file system refused.
     """
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    with _writing(path) as file:
+        file.write(text.encode())
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[IO[bytes]]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            beside.write_text(text, encoding="utf-8")
-            os.replace(beside, path)
-        finally:
-            beside.unlink(missing_ok=True)
+        with replacing(path) as file:
+            yield file
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror or error}") from error
 

@@ -60,7 +60,7 @@ def test_the_command_loses_only_when_told_and_says_which_ids(chunked, tmp_path):
 def test_ids_are_in_their_file_before_they_are_dropped(chunked, tmp_path, monkeypatch):
     damage(segment(chunked, 0) / "ids" / "c" / "0", "flipped")
     before, file = tree(chunked), tmp_path / "lost.txt"
-    monkeypatch.setattr("hashdb.cli.saving._replace", refuse)
+    monkeypatch.setattr("hashdb.cli.saving.replacing", refuse)
     said = cli("repair", chunked, "--drop", "--lost", file)
     assert (said.returncode, said.stderr) == (1, "hashdb: cannot write\n")
     assert tree(chunked) == before
