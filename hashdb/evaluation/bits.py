@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hashdb.codes import Codes, check_codes, check_n_bits, unpack
+from hashdb.codes import Codes, check_codes, check_n_bits, unmasked, unpack
 from hashdb.errors import ArgumentError
 
 _VALUES_AT_ONCE = 1 << 22
@@ -152,7 +152,7 @@ def quantisation_error(projections: Any, *, scaled: bool = False) -> float:
     >>> quantisation_error([[1.0, -3.0]]), quantisation_error([[2.0, -2.0]], scaled=True)
     (4.0, 0.0)
     """
-    values = np.asarray(projections)
+    values = np.asarray(unmasked(projections, "projections"))
     if values.ndim != 2 or not values.size or values.dtype.kind not in "iuf":
         raise ArgumentError(f"projections are {values.dtype} of shape {values.shape}, expected numbers (n, n_bits)")
     sizes = np.abs(values.astype(np.float64))

@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hashdb.codes import unmasked
 from hashdb.errors import ArgumentError
 from hashdb.search.rerank import check_metric
 
@@ -235,6 +236,7 @@ def _row_sums(rows: Doubles) -> Doubles:
 
 
 def _numbers(name: str, vectors: Any) -> NDArray[Any]:
+    vectors = unmasked(vectors, name)
     array = vectors if isinstance(vectors, np.ndarray) else np.asarray(vectors)
     if array.ndim != 2 or array.dtype.kind not in "biuf" or 0 in array.shape:
         raise ArgumentError(

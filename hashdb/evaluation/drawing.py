@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hashdb.codes import unmasked
 from hashdb.errors import ArgumentError
 
 Rows = NDArray[np.int64]
@@ -19,7 +20,7 @@ Rows = NDArray[np.int64]
 
 def check_labels(labels: Any, n: int) -> NDArray[Any]:
     """Return labels as int64 (n,) with -1 for none, or bool (n, n_labels), or raise ArgumentError."""
-    array = np.asarray(labels)
+    array = np.asarray(unmasked(labels, "labels"))
     if array.dtype.kind not in "biu" or array.ndim not in (1, 2) or array.shape[0] != n:
         raise ArgumentError(
             f"labels are {array.dtype} of shape {array.shape}, expected whole numbers ({n},) or 0 and 1 ({n}, n_labels)"

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hashdb.codes import unmasked
 from hashdb.errors import ArgumentError, InputFileError
 from hashdb.evaluation.drawing import Rows, check_labels, draw_at_random, draw_by_class, draw_by_labels
 from hashdb.evaluation.saving import load_arrays, save_arrays
@@ -251,7 +252,7 @@ def _check_size(name: str, size: Any) -> int:
 
 
 def _check_rows(part: str, rows: Any, n: int) -> Rows:
-    array = np.asarray(rows)
+    array = np.asarray(unmasked(rows, f"the rows of {part}"))
     if array.size == 0:
         array = array.astype(np.int64)
     if array.ndim != 1 or array.dtype.kind not in "iu":

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from hashdb.codes import unmasked
 from hashdb.errors import ArgumentError
 from hashdb.evaluation.comparing import Rows
 from hashdb.evaluation.drawing import check_labels
@@ -135,7 +136,7 @@ class ListTruth:
     n_grades = 1
 
     def __init__(self, starts: Any, rows: Any, n_database: int) -> None:
-        starts, rows = np.asarray(starts, np.int64), np.asarray(rows)
+        starts, rows = np.asarray(unmasked(starts, "starts"), np.int64), np.asarray(unmasked(rows, "rows"))
         _check_lists(starts, rows, n_database)
         self._hold(starts, rows, n_database)
 
@@ -145,7 +146,7 @@ class ListTruth:
     @classmethod
     def of_lists(cls, lists: Any, n_database: int) -> ListTruth:
         """Make the truth of a matrix (n_queries, k) of rows, or of a list of rows for each query."""
-        arrays = [np.asarray(one, np.int64).reshape(-1) for one in lists]
+        arrays = [np.asarray(one, np.int64).reshape(-1) for one in unmasked(lists, "lists")]
         starts = np.cumsum([0, *map(len, arrays)])
         return ListTruth(starts, np.concatenate([np.empty(0, np.int64), *arrays]), n_database)
 

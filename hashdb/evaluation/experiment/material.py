@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashdb import datasets
+from hashdb.codes import unmasked
 from hashdb.errors import ArgumentError
 from hashdb.evaluation.drawing import check_labels
 from hashdb.evaluation.saving import cache_key
@@ -152,6 +153,7 @@ def load(data: str | os.PathLike[str] | datasets.Dataset, progress: Progress = s
 
 
 def _check_rows(name: str, rows: NDArray[Any]) -> None:
+    unmasked(rows, name)
     if rows.ndim != 2 or not rows.size or rows.dtype.kind not in "biuf":
         raise ArgumentError(f"{name} are {rows.dtype} of shape {rows.shape}, expected numbers (n, dim), some of each")
     step = max(1, (1 << 22) // rows.shape[1])
