@@ -45,8 +45,8 @@ def demo(keep: str | None, html: str | None, seed: int) -> None:
         check_free(Path(keep))
     if html:
         _check_page(html)
-    images, labels = _digits(seed)
     with tempfile.TemporaryDirectory() as folder:
+        images, labels = _digits(seed)
         n_queries = len(images) - _N_DATABASE
         say(f"{len(images):,} handwritten digits of 8 x 8 pixels (scikit-learn); {n_queries} are queries.")
         say(f"Each becomes a code of {_BITS} bits; a query finds the {_K} nearest codes.\n")
