@@ -41,6 +41,17 @@ class _Signals:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._arrived)
 
+    def failed(self, error: BaseException) -> None:
+        """Take note that the command failed, before its error is told: what that came of, where it was a signal."""
+        if _comes_of_stop(error):
+            raise _Stop from error
+        self.forget()
+
+    def forget(self) -> None:
+        """Stop nothing any more, neither by a signal that came nor by one to come: the command has ended by itself."""
+        self.over, self.number = True, 0
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
     def end(self) -> None:
         """Say what happened and end, where a signal came before the command was over."""
         if self.number:
@@ -86,10 +97,11 @@ class _Signals:
             sys.__unraisablehook__(unraisable)
 
     def _say(self) -> None:
+        line = f"hashdb: {_SAID[signal.Signals(self.number)]}; {_kept(sys.argv[1:])}\n".encode()
         if not self._is_said:
             self._is_saying = self._is_said = True
             with suppress(OSError):
-                os.write(2, f"hashdb: {_SAID[signal.Signals(self.number)]}; {_kept(sys.argv[1:])}\n".encode())
+                os.write(2, line)
             self._is_saying = False
 
 
@@ -99,6 +111,13 @@ def _kept(words: list[str]) -> str:
         return "what was committed before stays"
     has_output = any(word.partition("=")[0] == "--output" for word in words)
     return "the same command goes on where it stopped" if has_output else "nothing was kept"
+
+
+def _comes_of_stop(error: BaseException | None) -> bool:
+    """Whether an error was raised while a command was unwound, as by what closes a file of which half is written."""
+    while error is not None and not isinstance(error, _Stop):
+        error = error.__context__
+    return error is not None
 
 
 def _is_importing(frame: FrameType | None) -> bool:
@@ -127,16 +146,19 @@ def main() -> None:
     """Run the command line."""
     _prepare_streams()
     signals = _Signals()
-    signals.install()
     try:
         try:
+            signals.install()
             from hashdb.cli import main as run
 
-            run()
+            run(signals.failed)
         finally:
             signals.over = True
     except _Stop:
         pass
+    except BaseException:
+        signals.forget()
+        raise
     signals.end()
 
 

@@ -40,7 +40,8 @@ def replacing(path: str | os.PathLike[str], *, flushed: bool = False) -> Iterato
     ...     file.write(b"7 8 9")
     5
     """
-    target = Path(os.path.realpath(path))
+    # Else as it was given: a relative path may lead where an absolute one may not.
+    target = Path(os.path.realpath(path) if os.path.islink(path) else path)
     beside = target.with_name(f".{target.name[:50]}.{uuid.uuid4().hex}")
     try:
         with open(beside, "xb") as file:

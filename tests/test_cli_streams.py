@@ -59,7 +59,7 @@ def test_no_file_gets_the_number_of_a_closed_stream(folder: Path) -> None:
         "import os, sys\n"
         "from hashdb.__main__ import main\n"
         "import hashdb.cli\n"
-        "hashdb.cli.main = lambda: sys.exit(open('numbered', 'w').fileno())\n"
+        "hashdb.cli.main = lambda failed: sys.exit(open('numbered', 'w').fileno())\n"
         "main()\n"
     )
     script = folder / "numbered.py"
@@ -92,7 +92,7 @@ def test_an_alarm_ends_a_command_as_it_ends_any_program(folder: Path) -> None:
         "import signal\n"
         "from hashdb.__main__ import main\n"
         "import hashdb.cli\n"
-        "hashdb.cli.main = lambda: signal.raise_signal(signal.SIGALRM)\n"
+        "hashdb.cli.main = lambda failed: signal.raise_signal(signal.SIGALRM)\n"
         "main()\n"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGALRM

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
 from traceback import walk_tb
@@ -79,11 +80,21 @@ def cli() -> None:
     """  # noqa: D301
 
 
-def main() -> None:
-    """Run the command line; errors of ours are one line on stderr and exit 1. See `hashdb.__main__` for signals."""
+def main(failed: Callable[[Exception], None] = lambda error: None) -> None:
+    """Run the command line; errors of ours are one line on stderr and exit 1. See `hashdb.__main__` for signals.
+
+    Parameters
+    ----------
+    failed : callable
+        Is given an error before it is told.
+    """
     try:
-        check_memory()
-        cli.main(prog_name="hashdb", standalone_mode=False)
+        try:
+            check_memory()
+            cli.main(prog_name="hashdb", standalone_mode=False)
+        except Exception as error:
+            failed(error)
+            raise
     except HashDBError as error:
         _fail(f"hashdb: {' '.join(str(error).split())}{_hint(error)}")
     except click.exceptions.Abort:  # by whoever calls this without the signals of `hashdb.__main__`

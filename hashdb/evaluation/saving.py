@@ -89,10 +89,15 @@ def cached(folder: str | os.PathLike[str] | None, key: str, make: Callable[[], A
     if folder is None:
         return make()
     path = Path(folder) / f"{key}.npz"
-    with contextlib.suppress(OSError, ValueError, KeyError):
+    try:
         found = load_arrays(path)
         if str(found.pop("key")) == key:
             return found
+    except PermissionError:
+        with contextlib.suppress(OSError):
+            path.unlink()  # what replaces it would keep its mode
+    except (OSError, ValueError, KeyError):
+        pass
     made = make()
     save_arrays(path, {**made, "key": np.array(key)})
     return made

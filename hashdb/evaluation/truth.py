@@ -146,7 +146,8 @@ class ListTruth:
     @classmethod
     def of_lists(cls, lists: Any, n_database: int) -> ListTruth:
         """Make the truth of a matrix (n_queries, k) of rows, or of a list of rows for each query."""
-        arrays = [np.asarray(one, np.int64).reshape(-1) for one in unmasked(lists, "lists")]
+        lists = unmasked(lists if hasattr(lists, "mask") else list(lists), "lists")
+        arrays = [np.asarray(one, np.int64).reshape(-1) for one in lists]
         starts = np.cumsum([0, *map(len, arrays)])
         return ListTruth(starts, np.concatenate([np.empty(0, np.int64), *arrays]), n_database)
 

@@ -75,6 +75,8 @@ class Trial:
             perform(path, self.step)
         self.log = files.log
         self.link = self.log.index("link")
+        # Who keeps others out has the lock long before the link.
+        assert (self.log[self.link - 1] == "lock_folder") is ("max_lost" not in self.step)
         self.is_contended = self.met is not self.old
         if self.is_contended:
             assert self.log[: self.link].count("lock_folder") == 2  # the first attempt came too late

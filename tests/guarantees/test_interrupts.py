@@ -193,6 +193,37 @@ def test_a_second_signal_does_not_cut_off_what_is_said_of_the_first(monkeypatch)
         assert said == [SAID[130]]
 
 
+def stopped_early(arguments, place, sent, seconds):
+    """Start a command, send it a signal so long after it listens, and give its exit code and stderr."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hashdb", *arguments], cwd=place, stderr=subprocess.PIPE, text=True,
+        stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    # Before that Python itself is starting, and hashdb has not been heard of.
+    while not listens(process.pid):
+        time.sleep(0.001)
+    time.sleep(seconds)
+    process.send_signal(sent)
+    _, err = process.communicate(timeout=60)
+    return process.returncode, err
+
+
+@on_linux
+@pytest.mark.parametrize("n", [4, pytest.param(100, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])])
+def test_a_signal_while_a_command_fails_is_as_quiet(tmp_path, record_property, n):
+    chance = random.Random(n)
+    refused = "hashdb: no index at none.hashdb: there is nothing at that path; `hashdb build` makes one\n"
+    codes = []
+    for number in range(n):
+        sent = [signal.SIGINT, signal.SIGTERM][number % 2]
+        code, err = stopped_early(["info", "none.hashdb"], tmp_path, sent, chance.uniform(0, 0.3))
+        assert err == {1: refused, **SAID}[code]
+        assert code in (1, 128 + sent)
+        codes.append(code)
+    assert n == 4 or len(set(codes)) == 3
+    record_property("interrupts", n - codes.count(1))
+
+
 @on_linux
 @pytest.mark.parametrize("n", [3, pytest.param(60, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])])
 def test_a_signal_while_a_command_starts_is_as_quiet(bench, record_property, n):
@@ -203,18 +234,9 @@ def test_a_signal_while_a_command_starts_is_as_quiet(bench, record_property, n):
     for number in range(n):
         name, sent = list(COMMANDS)[number % len(COMMANDS)], [signal.SIGINT, signal.SIGTERM][number // 2 % 2]
         place = bench.place()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "hashdb", *COMMANDS[name]], cwd=place, stderr=subprocess.PIPE, text=True,
-            stdout=subprocess.DEVNULL,
-        )  # fmt: skip
-        # Before that Python itself is starting, and hashdb has not been heard of.
-        while not listens(process.pid):
-            time.sleep(0.001)
-        time.sleep(chance.uniform(0, 0.5))
-        process.send_signal(sent)
-        _, err = process.communicate(timeout=60)
-        bench.judge(name, place, process.returncode, err)
-        n_met += process.returncode == 128 + sent
+        code, err = stopped_early(COMMANDS[name], place, sent, chance.uniform(0, 0.5))
+        bench.judge(name, place, code, err)
+        n_met += code == 128 + sent
         shutil.rmtree(place)
     assert n_met > 0
     record_property("interrupts", n_met)
@@ -258,7 +280,7 @@ def test_an_interrupt_where_nothing_can_be_raised_comes_a_little_later(tmp_path,
         "class Odd:\n"
         "    def __del__(self):\n"
         "        signal.raise_signal(signal.SIGTERM)\n"
-        "def run():\n"
+        "def run(failed):\n"
         f"    {'Odd()' if where == 'a destructor' else 'import importing'}\n"
         "    threading.Event().wait(30)\n"
         "    print('went on')\n"
@@ -270,13 +292,62 @@ def test_an_interrupt_where_nothing_can_be_raised_comes_a_little_later(tmp_path,
     assert done.stdout == ("" if where == "a destructor" else "imported\n")
 
 
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        # The signal waits, since nothing can be raised while something is imported.
+        ("import importing\n    raise StorageError('gone')", 1, "hashdb: gone\n"),
+        ("import importing\n    sys.exit(3)", 3, ""),
+        ("import importing\n    atexit.register(stop)\n    raise StorageError('gone')", 1, "hashdb: gone\n"),
+        # What is raised on the way out is not what happened.
+        ("try:\n        stop()\n    finally:\n        raise StorageError('half')", 143, SAID[143]),
+        ("try:\n        stop()\n    finally:\n        raise ValueError('half')", 143, SAID[143]),
+    ],
+)
+def test_a_command_that_fails_tells_its_error_or_the_signal_that_led_to_it(tmp_path, command, code, said):
+    (tmp_path / "importing.py").write_text("import signal\nsignal.raise_signal(signal.SIGTERM)\n")
+    script = (
+        "import atexit, signal, sys, time\n"
+        "import hashdb.cli\n"
+        "from hashdb.__main__ import main\n"
+        "from hashdb.errors import StorageError\n"
+        "def stop():\n"
+        "    signal.raise_signal(signal.SIGTERM)\n"
+        "def run(**options):\n"
+        f"    {command}\n"
+        "hashdb.cli.cli.main = run\n"
+        "class Last:\n"
+        "    def __del__(self, sleep=time.sleep):\n"
+        "        sleep(0.05)\n"  # an alarm that is left would end the process: Python has let go of its handlers
+        "last = Last()\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (code, said)
+
+
+def test_a_signal_is_heard_as_soon_as_it_is_listened_to():
+    script = (
+        "import signal\n"
+        "from hashdb.__main__ import main\n"
+        "set_handler = signal.signal\n"
+        "def heard(number, handler):\n"
+        "    set_handler(number, handler)\n"
+        "    signal.raise_signal(number)\n"
+        "signal.signal = heard\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, SAID[130])
+
+
 def test_a_thread_that_nobody_ends_does_not_keep_a_command_that_is_stopped(tmp_path):
     """As one of a pool does whose start was interrupted."""
     code = (
         "import signal, threading\n"
         "from hashdb.__main__ import main\n"
         "import hashdb.cli\n"
-        "def run():\n"
+        "def run(failed):\n"
         "    threading.Thread(target=threading.Event().wait).start()\n"
         "    print('begun')\n"
         "    signal.raise_signal(signal.SIGTERM)\n"
