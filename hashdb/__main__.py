@@ -11,6 +11,7 @@ import io
 import os
 import signal
 import sys
+import warnings
 from contextlib import suppress
 from types import FrameType
 from typing import Any
@@ -78,8 +79,7 @@ class _Signals:
             self._unwind(frame)
 
     def _unwind(self, frame: FrameType | None) -> None:
-        # Libraries that are stopped half-way through their import print errors of their own.
-        if _is_importing(frame):
+        if _is_importing_or_compiling(frame):
             self._come_again()
         else:
             raise _Stop
@@ -93,7 +93,7 @@ class _Signals:
         # Raised in a destructor or the like, which nothing leaves.
         if issubclass(unraisable.exc_type, _Stop):
             self._come_again()
-        else:
+        elif not self.number:  # what a stopped command leaves half done may be hard to take down
             sys.__unraisablehook__(unraisable)
 
     def _say(self) -> None:
@@ -120,10 +120,14 @@ def _comes_of_stop(error: BaseException | None) -> bool:
     return error is not None
 
 
-def _is_importing(frame: FrameType | None) -> bool:
-    while frame is not None and not frame.f_code.co_filename.startswith("<frozen importlib"):
+def _is_importing_or_compiling(frame: FrameType | None) -> bool:
+    """Whether libraries are at what must not be left half done: they print errors, or keep locks that threads want."""
+    while frame is not None:
+        name = str(frame.f_globals.get("__name__"))
+        if frame.f_code.co_filename.startswith("<frozen importlib") or name.split(".")[0] in ("numba", "llvmlite"):
+            return True
         frame = frame.f_back
-    return frame is not None
+    return False
 
 
 def _prepare_streams() -> None:
@@ -155,7 +159,8 @@ def main() -> None:
         finally:
             signals.over = True
     except _Stop:
-        pass
+        # What was under way goes now: coroutines of zarr that nobody awaited would say so.
+        warnings.simplefilter("ignore")
     except BaseException:
         signals.forget()
         raise

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hashdb.errors import ArgumentError
+from hashdb.errors import ArgumentError, brief
 
 MAX_BITS = 4096
 INPUT_TYPES = ("float", "bool", "pm1", "packed-msb", "packed-lsb", "hex")
@@ -37,9 +37,9 @@ def n_words_of(n_bits: int) -> int:
 def check_n_bits(n_bits: Any) -> int:
     """Return ``n_bits`` as an int in 1 … 4096, or raise ArgumentError."""
     if isinstance(n_bits, (bool, np.bool_)) or not isinstance(n_bits, (int, np.integer)):
-        raise ArgumentError(f"n_bits is {n_bits!r}, expected a whole number from 1 to {MAX_BITS}")
+        raise ArgumentError(f"n_bits is {brief(repr(n_bits))}, expected a whole number from 1 to {MAX_BITS}")
     if not 1 <= n_bits <= MAX_BITS:
-        raise ArgumentError(f"n_bits is {n_bits}, expected 1 to {MAX_BITS}")
+        raise ArgumentError(f"n_bits is {brief(n_bits)}, expected 1 to {MAX_BITS}")
     return int(n_bits)
 
 

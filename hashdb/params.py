@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hashdb.errors import ArgumentError
+from hashdb.errors import ArgumentError, brief
 from hashdb.hookspecs import MethodInfo, Param
 
 _TRUE = frozenset({"true", "yes", "on", "1"})
@@ -100,6 +100,8 @@ def split(
     ArgumentError
         As :func:`resolve`, and for a key that both declare.
     """
+    if not isinstance(given, Mapping | None):
+        raise ArgumentError(f"params are {type(given).__name__}, expected a mapping of names to values")
     owners = [("method", method)] + ([("quantiser", quantiser)] if quantiser else [])
     parts: dict[str, dict[str, Any]] = {role: {} for role, _ in owners}
     for key, value in (given or {}).items():
@@ -127,7 +129,8 @@ def convert(param: Param, value: Any, owner: str) -> Any:
     """
     converted = _read(param, value)
     if converted is _UNREADABLE or not _in_range(param, converted):
-        raise ArgumentError(f"param {param.name!r} of {owner} is {value!r}, expected {describe_range(param)}")
+        said = brief(value if isinstance(value, int) else repr(value))
+        raise ArgumentError(f"param {param.name!r} of {owner} is {said}, expected {describe_range(param)}")
     return converted
 
 

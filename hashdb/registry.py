@@ -26,6 +26,7 @@ from hashdb.errors import (
     PluginError,
     PluginLoadError,
     UnknownMethodError,
+    brief,
 )
 from hashdb.forks import lock_of
 from hashdb.hookspecs import INPUTS, KINDS, SUPERVISIONS, MethodInfo, Param
@@ -205,6 +206,7 @@ def _only(claims: tuple[Claim, ...]) -> Claim:
 
 
 def _unknown(name: str, what: str, installed: list[str]) -> UnknownMethodError:
+    name = brief(name)  # which may be anything
     near = difflib.get_close_matches(name, installed, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ";"
     listed = ", ".join(installed) or "none"

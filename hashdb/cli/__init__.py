@@ -7,16 +7,18 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
+from io import StringIO
 from traceback import walk_tb
 from typing import Any
 
 import click
 
 from hashdb import __version__
-from hashdb.errors import CorruptIndexError, HashDBError, StorageError
+from hashdb.errors import CorruptIndexError, HashDBError, StorageError, brief, escaped
 from hashdb.memory import check_memory
 
 _CLOSED_PIPE = 141  # as a shell says it of commands that SIGPIPE ends
+_MOST_LINES, _LONGEST_LINE = 20, 500  # of a usage error
 
 _COMMANDS = {
     "build": "hashdb.cli.write:build",
@@ -100,7 +102,10 @@ def main(failed: Callable[[Exception], None] = lambda error: None) -> None:
     except click.exceptions.Abort:  # by whoever calls this without the signals of `hashdb.__main__`
         _fail("hashdb: interrupted; what was committed before stays", 130)
     except click.ClickException as error:
-        error.show()
+        shown = StringIO()
+        error.show(shown)
+        for line in shown.getvalue().splitlines()[:_MOST_LINES]:  # what was typed may be of any length
+            click.echo(escaped(brief(line, _LONGEST_LINE)), err=True)
         sys.exit(error.exit_code)
     except MemoryError as error:
         said = " ".join(str(error).split()) or "the system gave no more"

@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
-from hashdb.cli.options import json_option, pairs
+from hashdb.cli.options import check_file, json_option, pairs
 from hashdb.cli.printing import note, say, say_json, table
 from hashdb.cli.progress import bars
-from hashdb.errors import ArgumentError
+from hashdb.errors import ArgumentError, brief
 
 # What serves one choice of another option only.
 _ONLY_WITH = {
@@ -104,12 +104,15 @@ def evaluate(
     if compare is not None:
         if data is not None or methods is not None:
             raise click.UsageError("--compare takes two results and nothing else to measure.")
+        for name in compare:
+            check_file("--compare", name)
         _compare(*compare, _names(measures) or ["map"], as_json)
         return
     if data is None:
         raise click.UsageError("Missing argument 'DATA' (or --compare A B).")
     if methods is None:
         raise click.UsageError("Missing option '--methods'.")
+    check_file("--output", output)
     _check(options)
     results = _run(data, _names(methods), output, _names(measures), options)
     if as_json:
@@ -195,7 +198,10 @@ def _sizes(options: dict[str, Any]) -> dict[str, int | None]:
     """Take the sizes that were given; training of None is all that remains."""
     sizes: dict[str, int | None] = {part: options[part] for part in _PARTS if options.get(part) is not None}
     if (train := options["train"]) is not None:
-        sizes["training"] = None if train == "all" else _numbers("--train", train)[0]
+        try:
+            sizes["training"] = None if train == "all" else int(train)
+        except ValueError:
+            raise ArgumentError(f"--train is {brief(repr(train))}, expected one whole number, or all") from None
     return sizes
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import Any
 
@@ -36,19 +37,22 @@ def repair(index: str, drop: bool, dry_run: bool, lost: str | None, as_json: boo
     if lost is not None:
         check_target("--lost", lost)
     told: list[str] = []
+    foretold: list[str] = []
+    if drop and not dry_run:
+        # What is given up must be known for good before it is: who is stopped meanwhile cannot tell.
+        with bars() as progress:
+            plan = hashdb.repair(index, drop=True, dry_run=True, progress=progress)
+        if lost is None and not as_json:
+            _refuse_unnamed(plan)
+        told = _save(lost, plan, told)
+        foretold = _foretell(plan, lost, as_json)
     with bars() as progress:
-        if drop and not dry_run and (lost is not None or not as_json):
-            # What is given up must be known for good before it is.
-            report = hashdb.repair(index, drop=True, dry_run=True, progress=progress)
-            if lost is None and not as_json:
-                _refuse_unnamed(report)
-            told = _save(lost, report, told)
         report = hashdb.repair(index, drop=drop, dry_run=dry_run, progress=progress)
     _save(lost, report, told)  # others may have written meanwhile
     if as_json:
         say_json(_for_machines(index, report))
     else:
-        _tell(index, report, lost)
+        _tell(index, report, lost, foretold)
     if lost is not None:
         _note_unread(report, lost)
     if not report.ok:
@@ -78,20 +82,35 @@ def _save(lost: str | None, report: Any, told: list[str]) -> list[str]:
     return ids
 
 
+def _foretell(plan: Any, lost: str | None, as_json: bool) -> list[str]:
+    """Say what is going to be given up, on stderr where stdout is for JSON; return what was said."""
+    losses = plan.losses if plan.dropped else []
+    if as_json:
+        for loss in losses:
+            note(f"giving up: {json.dumps(_loss_for_machines(loss))}")
+        return []
+    said = [f"{loss.message}{_whose(loss, lost)}" for loss in losses]
+    for text in said:
+        say(f"giving up: {text}")
+    return said
+
+
 def _note_unread(report: Any, lost: str) -> None:
     unread = sum(loss.n_rows for loss in report.losses if loss.ids is None)
     if unread:
         note(f"note: the ids of up to {count(unread, 'row')} cannot be read; {lost} does not have them")
 
 
-def _tell(index: str, report: Any, lost: str | None) -> None:
+def _tell(index: str, report: Any, lost: str | None, foretold: list[str]) -> None:
     would = "would be " if report.dry_run else ""
     for file, how in report.restored:
         say(f"{would}restored: {file}: {how}")
     for folder, why in report.renewed:
         say(f"{would}renewed: {folder}: {why}")
     for loss in report.losses:
-        say(f"{f'{would}lost' if report.dropped else 'cannot be saved'}: {loss.message}{_whose(loss, lost)}")
+        text = f"{loss.message}{_whose(loss, lost)}"
+        if not report.dropped or text not in foretold:
+            say(f"{f'{would}lost' if report.dropped else 'cannot be saved'}: {text}")
     if report.losses and not report.dropped:
         return
     if report.losses or report.restored or report.renewed:
@@ -158,6 +177,8 @@ def _verdict(index: str, report: Any) -> str:
     if report.losses and not report.dropped:
         things, them = count(len(report.losses), "thing"), "it" if len(report.losses) == 1 else "them"
         return f"hashdb: {index} has {things} that cannot be saved; --drop gives {them} up and keeps the rest"
+    if not report.verified:
+        return f"hashdb: {index}: {report.problems[0][1]}"
     return f"hashdb: {index} is still damaged: {count(len(report.problems), 'problem')}; {report.problems[0][1]}"
 
 
@@ -171,16 +192,17 @@ def _for_machines(index: str, report: Any) -> dict[str, Any]:
         "dropped": report.dropped,
         "restored": report.restored,
         "renewed": report.renewed,
-        "losses": [
-            {
-                "what": loss.what,
-                "file": loss.file,
-                "message": loss.message,
-                "n_rows": loss.n_rows,
-                "certain": loss.certain,
-                "ids": None if loss.ids is None else _ranges(loss.ids) if loss.ids.dtype.kind != "U" else _ids(loss),
-            }
-            for loss in report.losses
-        ],
+        "losses": [_loss_for_machines(loss) for loss in report.losses],
         "problems": report.problems,
+    }
+
+
+def _loss_for_machines(loss: Any) -> dict[str, Any]:
+    return {
+        "what": loss.what,
+        "file": loss.file,
+        "message": loss.message,
+        "n_rows": loss.n_rows,
+        "certain": loss.certain,
+        "ids": None if loss.ids is None else _ranges(loss.ids) if loss.ids.dtype.kind != "U" else _ids(loss),
     }

@@ -14,6 +14,7 @@ from hashdb.evaluation.bits import code_statistics
 from hashdb.evaluation.counts import Counts, count_by_distance
 from hashdb.evaluation.lookups import auprc, lookup_by_query
 from hashdb.evaluation.ranking import (
+    MOST_CODES,
     NORMALISERS,
     average_precision,
     average_precision_of_ranks,
@@ -97,7 +98,7 @@ def evaluate(
     >>> round(results["map"], 4), results["precision@1"], results["precision_within_1"]
     (0.8333, 1.0, 0.5)
     """
-    cuts, radii = whole_numbers("at", at, 1), whole_numbers("radius", radius, 0)
+    cuts, radii = whole_numbers("at", at, 1, MOST_CODES), whole_numbers("radius", radius, 0)
     if normaliser not in NORMALISERS:
         raise ArgumentError(f"normaliser is {normaliser!r}, expected one of {', '.join(NORMALISERS)}")
     ordered = Ordered(truth, at=cuts, normaliser=normaliser, gain=gain) if by_order else None
@@ -188,7 +189,7 @@ def measures_by_query(
     [0.7083]
     """
     total, relevant = counts.total, counts.relevant
-    cuts, radii = whole_numbers("at", at, 1), whole_numbers("radius", radius, 0)
+    cuts, radii = whole_numbers("at", at, 1, MOST_CODES), whole_numbers("radius", radius, 0)
     found: dict[str, Doubles] = {}
     for cut in (None, *cuts):
         name = "map" if cut is None else f"map@{cut}"
@@ -261,12 +262,14 @@ def _means(found: dict[str, Doubles]) -> Results:
     return {name: float(values.mean()) for name, values in found.items()}
 
 
-def whole_numbers(name: str, values: int | Iterable[int], least: int) -> list[int]:
+def whole_numbers(name: str, values: int | Iterable[int], least: int, most: int | None = None) -> list[int]:
     """Return one or several numbers as a list, or raise ArgumentError."""
     is_one = isinstance(values, int | np.integer)
     several = [values] if isinstance(values, int | np.integer) else list(values)
     for value in several:
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            expected = "a whole number" if is_one else "whole numbers"
-            raise ArgumentError(f"{name} {'is' if is_one else 'has'} {value!r}, expected {expected} from {least}")
+        is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+        if not is_whole or value < least or (most is not None and value > most):
+            expected = f"{'a whole number' if is_one else 'whole numbers'} from {least}"
+            expected += "" if most is None else f" to {most}"
+            raise ArgumentError(f"{name} {'is' if is_one else 'has'} {value!r}, expected {expected}")
     return [int(value) for value in several]

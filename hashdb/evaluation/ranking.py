@@ -15,6 +15,7 @@ Doubles = NDArray[np.float64]
 
 TIES = ("expected", "optimistic", "pessimistic")
 NORMALISERS = ("found", "possible")
+MOST_CODES = (1 << 63) - 1  # that int64 counts
 
 
 def average_precision(
@@ -202,7 +203,9 @@ def ndcg_at(by_grade: Numbers, k: int, *, gain: str = "exponential", ties: str =
     [0.6309]
     """
     _check_ties(ties)
-    k, gains = _check_cut(k), _gains(np.arange(by_grade.shape[1]), gain)
+    # No further than there are codes: each rank takes memory.
+    k = min(_check_cut(k), max(1, int(by_grade.sum(axis=(1, 2)).max(initial=0))))
+    gains = _gains(np.arange(by_grade.shape[1]), gain)
     ideal = _discounted(by_grade.sum(axis=2)[:, ::-1], gains[::-1], k)
     if ties == "expected":
         total = by_grade.sum(axis=1)
@@ -231,7 +234,7 @@ def ndcg_of_ranking(grades: NDArray[Any], k: int, *, gain: str = "exponential") 
     >>> round(ndcg_of_ranking(np.array([0, 1]), 2), 4)
     0.6309
     """
-    k = _check_cut(k)
+    k = min(_check_cut(k), max(1, len(grades)))
     counts = np.bincount(grades)[::-1]
     best = np.repeat(np.arange(len(counts))[::-1], np.minimum(counts, k))[:k]
     discounts = 1 / np.log2(np.arange(2, k + 2))
@@ -287,6 +290,6 @@ def _checked(total: Any, relevant: Any) -> tuple[Numbers, Numbers]:
 
 
 def _check_cut(k: Any) -> int:
-    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
-        raise ArgumentError(f"a ranking is cut after {k!r} codes, expected a whole number from 1")
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= MOST_CODES:
+        raise ArgumentError(f"a ranking is cut after {k!r} codes, expected a whole number from 1 to {MOST_CODES}")
     return int(k)

@@ -108,7 +108,7 @@ class Split:
         StorageError
             The file cannot be written.
         """
-        seed = np.array([] if self.seed is None else [self.seed], np.int64)
+        seed = np.array([] if self.seed is None else [self.seed], np.int64 if _fits(self.seed) else np.str_)
         facts = {"format": np.array(_FORMAT), "kind": np.array(self.kind), "n": np.array(self.n), "seed": seed}
         save_arrays(Path(path), {**facts, **self.parts})
 
@@ -249,6 +249,11 @@ def _check_size(name: str, size: Any) -> int:
     if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 0:
         raise ArgumentError(f"{name} is {size!r}, expected a whole number from 0")
     return int(size)
+
+
+def _fits(seed: int | None) -> bool:
+    """Whether an int64 holds a seed; numpy takes larger ones, which are kept as text."""
+    return seed is None or abs(seed) <= np.iinfo(np.int64).max
 
 
 def _check_rows(part: str, rows: Any, n: int) -> Rows:

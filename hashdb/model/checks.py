@@ -166,7 +166,10 @@ def as_labels(labels: Any, n_rows: int) -> NDArray[Any]:
     ArgumentError
         Another length, shape or value, or no labelled row at all.
     """
-    array = np.asarray(unmasked(labels, "labels"))
+    try:
+        array = np.asarray(unmasked(labels, "labels"))
+    except ValueError as error:
+        raise ArgumentError(f"labels are no array, expected one label a row: {error}") from error
     if array.dtype.kind not in "biuf" or array.ndim not in (1, 2) or (array.ndim == 2 and not array.shape[1]):
         raise ArgumentError(
             f"labels are {array.dtype} of shape {array.shape}, expected whole numbers (n,) or 0 and 1 (n, n_classes)"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import os
+import sys
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from hashdb.errors import ArgumentError
+from hashdb.errors import ArgumentError, brief
 from hashdb.search import costs
 from hashdb.search.substrings import MAX_WIDTH
 
@@ -50,9 +50,11 @@ def check_budget(budget: Any) -> float:
     ArgumentError
         Not a number from 0.
     """
-    if isinstance(budget, bool) or not isinstance(budget, (int, float)) or not 0 <= budget < math.inf:
+    # An integer may be beyond any float.
+    if isinstance(budget, bool) or not isinstance(budget, (int, float)) or not 0 <= budget <= sys.float_info.max:
+        said = brief(budget if isinstance(budget, int) else repr(budget))
         raise ArgumentError(
-            f"table_budget is {budget!r}, expected the bytes a code that bucket tables may take, 0 for no tables"
+            f"table_budget is {said}, expected the bytes a code that bucket tables may take, 0 for no tables"
         )
     return float(budget)
 

@@ -35,9 +35,9 @@ def n_threads_default() -> int:
     """
     text = os.environ.get(VARIABLE, "").strip()
     if text:
-        if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_THREADS):
+        if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= MAX_THREADS):
             raise ArgumentError(
-                f"environment variable {VARIABLE} is {text!r}, expected a whole number from 1 to {MAX_THREADS}; "
+                f"environment variable {VARIABLE} is {brief(text)!r}, expected a whole number from 1 to {MAX_THREADS}; "
                 "correct or unset it"
             )
         return int(text)

@@ -6,6 +6,7 @@ import errno
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from hashdb.storage.snapshot import Snapshot
 from hashdb.storage.tables import KIND, open_table, table_entries
 
 # What the system refuses to whoever looks says nothing about a file.
-REFUSALS = {errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN}
+REFUSALS = {errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOSYS}
 
 
 @contextmanager
@@ -152,9 +153,9 @@ def zarr_array(path: Path, spec: ArraySpec) -> object:
     # Only here: zarr costs a quarter of a second to import, and this is the one use that wants another's reading.
     import zarr
 
+    _try_zarr(path)
     try:
         read_file(path / "zarr.json", MAX_DOCUMENT_BYTES)  # zarr would wait at a named pipe
-        _try_thread()
         array = zarr.open_array(path, mode="r")
     except Exception as error:
         raise _meaning(error, path, "opened") from error
@@ -177,11 +178,26 @@ def same(path: Path, array: object, blocks: list[np.ndarray], rows: int) -> None
             raise CorruptIndexError(f"{path} reads otherwise with zarr", path)
 
 
-def _try_thread() -> None:
-    """Start a thread, as zarr will: where that fails, nothing has begun yet."""
-    thread = threading.Thread(target=int)
-    thread.start()
-    thread.join()
+def _try_zarr(path: Path) -> None:
+    """Read an array in memory: what fails already there, as by a setting of zarr, is not the file's fault."""
+    try:
+        thread = threading.Thread(target=int)  # as zarr will: where that fails, nothing has begun yet
+        thread.start()
+        thread.join()
+        _read_in_memory()
+    except Exception as error:
+        meaning = _meaning(error, path, "opened")
+        if isinstance(meaning, CorruptIndexError):
+            said = f"zarr does not work here ({str(error)[:200]}); see its settings in the environment"
+            raise storage_error(OSError(errno.ENOSYS, said), f"look at {path}") from error
+        raise meaning from error
+
+
+@cache
+def _read_in_memory() -> None:
+    import zarr
+
+    zarr.array(np.zeros(1, np.uint8))[:]
 
 
 def _meaning(error: Exception, path: Path, done: str) -> HashDBError:

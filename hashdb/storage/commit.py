@@ -279,7 +279,8 @@ def write_named(files: Files, path: Path, data: bytes | memoryview) -> None:
 def put_back(files: Files, root: Path, path: Path, data: memoryview) -> None:
     """Put a file of the index at `root` in the place of one that is damaged or missing: whole, or not at all.
 
-    Never in place: who has mapped the old file goes on reading that one. Folders that are missing are made.
+    Never in place: who has mapped the old file goes on reading that one. Folders that are missing are made, and an
+    empty one in the file's place goes.
     """
     lost = [folder for folder in path.parents if folder.is_relative_to(root) and not folder.exists()]
     for folder in reversed(lost):
@@ -289,6 +290,8 @@ def put_back(files: Files, root: Path, path: Path, data: memoryview) -> None:
     temporary = root / "manifests" / f"repair.{uuid.uuid4().hex[:8]}.tmp"
     try:
         write_named(files, temporary, data)
+        if path.is_dir() and not path.is_symlink():
+            files.rmdir(path)
         files.rename(temporary, path)
         files.fsync_folder(path.parent)
     except BaseException:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -46,6 +47,13 @@ def _no_constant(text: str) -> float:
     raise ValueError(f"{text} is not JSON")
 
 
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:40]} is beyond any number")
+    return number
+
+
 def parse_document(data: bytes, path: Path) -> dict[str, Any]:
     """Parse a JSON object strictly.
 
@@ -57,7 +65,12 @@ def parse_document(data: bytes, path: Path) -> dict[str, Any]:
     if len(data) > MAX_DOCUMENT_BYTES:
         raise CorruptIndexError(f"{path} has {len(data)} bytes, more than any document of an index", path)
     try:
-        document = json.loads(data.decode("utf-8"), object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+        document = json.loads(
+            data.decode("utf-8"),
+            object_pairs_hook=_no_duplicates,
+            parse_constant=_no_constant,
+            parse_float=_finite,
+        )
     except (ValueError, RecursionError) as error:
         raise CorruptIndexError(f"{path} is not the JSON it should be: {str(error)[:200]}", path) from error
     if not isinstance(document, dict):

@@ -165,7 +165,7 @@ class Build:
 
     def abandon(self) -> None:
         """Remove what the build wrote, as far as that is possible."""
-        if not list_versions(self.root):
+        if self._is_in_place() and not list_versions(self.root):
             for name in GROUPS:
                 try_remove(self.files, self.root / name)
             try:
@@ -177,6 +177,13 @@ class Build:
             if self.made_root:
                 try_remove(self.files, self.root)
         self.release()
+
+    def _is_in_place(self) -> bool:
+        """Whether the folder is the one that was locked: where it was removed, another may be building at its path."""
+        try:
+            return os.path.samestat(os.fstat(self.lock), os.stat(self.root))
+        except OSError:
+            return False
 
 
 def begin(root: Path, attributes: Attributes, files: Files) -> Build:

@@ -10,13 +10,21 @@ from pathlib import Path
 import numpy as np
 
 from hashdb.errors import FormatError, HashDBError
-from hashdb.storage.ids import IdColumn, IntColumn, RangeColumn, StringColumn, to_users
+from hashdb.storage.documents import MAX_DOCUMENT_BYTES, parse_document
+from hashdb.storage.folder import Attributes
+from hashdb.storage.ids import INT64_MAX, IdColumn, IntColumn, RangeColumn, StringColumn, to_users
 from hashdb.storage.manifest import DeleteEntry, Manifest, SegmentEntry, manifest_name
 from hashdb.storage.mapping import Mapper, read_file
-from hashdb.storage.reading import read_deletes
+from hashdb.storage.reading import SegmentUnit, read_deletes
 from hashdb.storage.restoring import Damage
 
 _UUIDS = re.compile(rb'"uuid":"([0-9a-f]{32})"')
+_NEXT_ID = re.compile(rb'"next_id":([0-9]{1,19})[,}]')
+# first_id, n and uuid of a segment without stored ids.
+_RANGE = re.compile(
+    rb'"first_id":(-?[0-9]{1,19}),"modality":(?:null|"(?:[^"\\]|\\.)*"),"n":([0-9]{1,10}),"tables":\[[^]]*\],'
+    rb'"uuid":"([0-9a-f]{32})"'
+)
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,8 @@ class RepairReport:
         What cannot be saved.
     problems : list of (str, str)
         File and what is wrong with it, as ``verify --deep`` finds it afterwards.
+    verified : bool
+        False where something was given up and the system did not let us look afterwards; ``problems`` says why.
     """
 
     version: int | None = None
@@ -80,6 +90,7 @@ class RepairReport:
     renewed: list[tuple[str, str]] = field(default_factory=list)
     losses: list[Loss] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)
+    verified: bool = True
 
     @property
     def ok(self) -> bool:
@@ -191,25 +202,30 @@ def _array(path: Path, dtype: str, n: int | None) -> np.ndarray | None:
 
 
 def lost_versions(
-    root: Path, damaged: dict[int, tuple[str, bytes]], newest: Manifest, numbers: list[int], id_kind: str
+    mapper: Mapper,
+    damaged: dict[int, tuple[str, bytes]],
+    sound: dict[int, Manifest],
+    numbers: list[int],
+    attributes: Attributes,
 ) -> list[Loss]:
     """Say what is lost by giving up versions.
 
     Parameters
     ----------
-    root : Path
-        Folder of the index.
+    mapper : Mapper
+        Opens the files.
     damaged : dict
         Number, and (what is wrong, content) of each; content is empty where the manifest itself is sound.
-    newest : Manifest
-        The newest version that is sound.
+    sound : dict
+        Number and manifest of the others.
     numbers : list of int
         All versions that go.
-    id_kind : str
-        Kind of ids.
+    attributes : Attributes
+        Of the index.
     """
     if not numbers:
         return []
+    root, newest = mapper.root, sound[max(sound)]
     shown = f"version {numbers[0]}" if len(numbers) == 1 else f"versions {numbers[0]} to {numbers[-1]}"
     back = {number: found for number, found in damaged.items() if number > newest.version}
     if not back and newest.version in numbers:
@@ -228,31 +244,118 @@ def lost_versions(
     )
     return [
         Loss("versions", str(file), f"{problem}: {goes}"),
-        *_rows_since(root, (data for _, data in back.values()), newest, id_kind),
+        *(one.loss() for one in _added_since(mapper, damaged, sound, attributes)),
     ]
 
 
-def _rows_since(root: Path, contents: Iterable[bytes], newest: Manifest, id_kind: str) -> list[Loss]:
-    """Say which rows were added in versions that cannot be read, by the segments that their manifests name."""
-    known = {entry.uuid for entry in newest.segments}
-    found = []
-    named = dict.fromkeys(name.decode() for data in contents for name in _UUIDS.findall(data))
-    for name in [name for name in named if name not in known]:
-        folder = root / "segments" / name
-        try:
-            n = (folder / "ids/c/0").stat().st_size // 8 if id_kind == "int64" else _n_strings(folder)
-        except OSError:
-            continue
-        column = _column(folder, SegmentEntry(name, n, None, ""), id_kind)
-        if column is not None:
-            goes = "its rows were added since, or moved here, and those are lost that the older version does not have"
-            try:
-                ids = to_users(column.take_keys(np.arange(n)))
-            except FormatError:
-                continue
-            found.append(Loss("rows", str(folder), f"{folder} is named by a damaged manifest: {goes}", n, ids, False))
+def next_id_after(
+    mapper: Mapper, damaged: dict[int, tuple[str, bytes]], sound: dict[int, Manifest], attributes: Attributes
+) -> int:
+    """Return the automatic id to go on with after the newest sound version: beyond those of lost rows, if that is told.
+
+    Parameters are those of :func:`lost_versions`.
+    """
+    newest = sound[max(sound)]
+    if attributes.id_kind == "string":
+        return newest.next_id
+    added = _added_since(mapper, damaged, sound, attributes)
+    most = max([newest.next_id, *(one.largest + 1 for one in added if one.largest is not None)])
+    most += sum(one.n for one in added if one.is_range)
+    said = [int(found) for data in _since(damaged, newest) for found in _NEXT_ID.findall(data)]
+    said += [first_id + n for first_id, n in _ranges(_since(damaged, newest)).values()]
+    return max(min(most, INT64_MAX + 1), *(one for one in [newest.next_id, *said] if one <= INT64_MAX + 1))
+
+
+@dataclass(frozen=True)
+class _Added:
+    """A segment that no version has which can be read, and what it can be told to hold."""
+
+    folder: Path
+    is_named: bool  # by a damaged manifest, as far as that can be read
+    is_range: bool
+    n: int
+    ids: np.ndarray | None
+    largest: int | None  # of ids that fit their checksum
+
+    def loss(self) -> Loss:
+        by = "a damaged manifest" if self.is_named else "no manifest that can be read"
+        goes = "its rows were added since, or moved here, and those are lost that the older version does not have"
+        return Loss("rows", str(self.folder), f"{self.folder} is named by {by}: {goes}", self.n, self.ids, False)
+
+
+def _added_since(
+    mapper: Mapper, damaged: dict[int, tuple[str, bytes]], sound: dict[int, Manifest], attributes: Attributes
+) -> list[_Added]:
+    newest = sound[max(sound)]
+    since = _since(damaged, newest)
+    known = {entry.uuid for manifest in sound.values() for entry in manifest.segments}
+    known |= _named(data for number, (_, data) in damaged.items() if number < newest.version)
+    named, ranges, found = _named(since), _ranges(since), []
+    for folder in sorted((mapper.root / "segments").glob("[0-9a-f]" * 32)):
+        if folder.name not in known:
+            one = _added(mapper, folder, folder.name in named, ranges.get(folder.name), attributes)
+            found += [one] if one.n else []
     return found
 
 
-def _n_strings(folder: Path) -> int:
-    return max(0, (folder / "id_offsets/c/0").stat().st_size // 8 - 1)
+def _added(
+    mapper: Mapper, folder: Path, is_named: bool, said: tuple[int, int] | None, attributes: Attributes
+) -> _Added:
+    kind, unit = attributes.id_kind, _unit(mapper, folder, attributes.id_kind)
+    is_range = not unit.stores_ids if unit is not None else kind == "int64" and not (folder / "ids").exists()
+    # No digest proves what a document says of its rows: without files behind it they are not written out.
+    backed = sum(map(_size, (folder / "codes/c").glob("*/0"))) // (8 * ((attributes.n_stored_bits + 63) // 64))
+    n_ids = _size(folder / "ids/c/0") // 8 if kind == "int64" else _size(folder / "id_offsets/c/0") // 8 - 1
+    n = max(n_ids, 0) or backed if unit is None else unit.n
+    column: IdColumn | None = None
+    if not is_range:
+        column = _column(folder, SegmentEntry(folder.name, n, None, ""), kind)
+    elif said is not None and said[1] == n <= backed and said[0] + n <= INT64_MAX + 1:
+        column = RangeColumn(said[0], n)
+    try:
+        ids = None if column is None else to_users(column.take_keys(np.arange(n)))
+    except FormatError:
+        ids = None
+    return _Added(folder, is_named, is_range, n, ids, None if unit is None else _largest(unit))
+
+
+def _unit(mapper: Mapper, folder: Path, id_kind: str) -> SegmentUnit | None:
+    path = folder / "segment.json"
+    try:
+        return SegmentUnit(mapper, folder, parse_document(read_file(path, MAX_DOCUMENT_BYTES), path), path, id_kind)
+    except (FileNotFoundError, HashDBError):
+        return None
+
+
+def _largest(unit: SegmentUnit) -> int | None:
+    if "ids" not in unit.arrays:
+        return None
+    try:
+        unit.check_size("ids/c/0")
+        unit.check_file("ids/c/0")
+        return int(unit.whole("ids").max())
+    except HashDBError:
+        return None
+    finally:
+        unit.release()
+
+
+def _since(damaged: dict[int, tuple[str, bytes]], newest: Manifest) -> list[bytes]:
+    return [data for number, (_, data) in damaged.items() if number > newest.version]
+
+
+def _named(contents: Iterable[bytes]) -> set[str]:
+    return {name.decode() for data in contents for name in _UUIDS.findall(data)}
+
+
+def _ranges(contents: Iterable[bytes]) -> dict[str, tuple[int, int]]:
+    """Return (first id, rows) of segments without stored ids, by uuid."""
+    found = (one for data in contents for one in _RANGE.findall(data))
+    return {uuid.decode(): (int(first_id), int(n)) for first_id, n, uuid in found}
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except OSError:
+        return 0

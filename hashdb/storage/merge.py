@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hashdb.storage.ids import IdColumn
+from hashdb.errors import CorruptIndexError
+from hashdb.storage.ids import IdColumn, to_users
 
 
 @dataclass(frozen=True)
@@ -108,4 +109,10 @@ def _ordered(parts: list[Part], keys: list[np.ndarray]) -> Window:
         return Window(keys[0], parts, None)
     joined = np.concatenate(keys)
     order = np.argsort(joined, kind="stable")
-    return Window(joined[order], parts, order)
+    merged = joined[order]
+    twice = np.flatnonzero(merged[1:] == merged[:-1])
+    if len(twice):
+        raise CorruptIndexError(
+            f"cannot merge segments: {to_users(merged[twice[:1]]).tolist()[0]!r:.80} is the id of rows in two of them"
+        )
+    return Window(merged, parts, order)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from hashdb.errors import CorruptIndexError, FormatError, IndexNotFoundError, UnsupportedFormatError, VersionGoneError
+from hashdb.errors import (
+    CorruptIndexError,
+    FormatError,
+    HashDBError,
+    IndexNotFoundError,
+    UnsupportedFormatError,
+    VersionGoneError,
+)
 from hashdb.storage import folder, maintain
 from hashdb.storage.changes import Change, Workspace
 from hashdb.storage.checking import looking
@@ -14,13 +21,13 @@ from hashdb.storage.commit import DISK, Files
 from hashdb.storage.documents import MAX_DOCUMENT_BYTES, parse_document
 from hashdb.storage.folder import Attributes
 from hashdb.storage.locking import locked
-from hashdb.storage.losses import Loss, RepairReport, losses_of, lost_versions
+from hashdb.storage.losses import Loss, RepairReport, losses_of, lost_versions, next_id_after
 from hashdb.storage.manifest import Manifest, decode, list_versions, manifest_name
 from hashdb.storage.mapping import Mapper, read_file
 from hashdb.storage.mending import first_that_fits, mended_manifest, one_byte_off
 from hashdb.storage.places import kind_of
 from hashdb.storage.reading import open_segment, read_document
-from hashdb.storage.restoring import Damage, Knowledge, Model, Restorer
+from hashdb.storage.restoring import Damage, Knowledge, Model, Restorer, count_files, refuse_linked_folders
 from hashdb.storage.salvage import Rewrites, Salvage
 from hashdb.storage.segments import SegmentPlan, Sizes
 from hashdb.storage.snapshot import Segment, Snapshot
@@ -67,6 +74,8 @@ def repair(
     ------
     IndexNotFoundError
         There is no index.
+    CorruptIndexError
+        A folder of it is a symbolic link.
     StorageError, ConflictError, OutOfMemoryError
         The system refuses, or others do not let go of the lock. What was put back before stays.
     """
@@ -83,7 +92,14 @@ def repair(
                 if tries == MAX_TRIES - 1:
                     raise
         if not dry_run:
-            report.problems = maintain.verify(root, deep=True).problems
+            try:
+                report.problems = maintain.verify(root, deep=True).problems
+            except HashDBError as error:
+                if not report.dropped:
+                    raise
+                # What was given up must be told all the same.
+                report.verified = False
+                report.problems = [(str(root), f"it was repaired and cannot be verified: {error}")]
         return report
 
 
@@ -108,6 +124,7 @@ class _Repair:
         self._n_files, self._n_done = 0, 0
 
     def run(self) -> RepairReport:
+        refuse_linked_folders(self.root)
         self._manifests()
         attributes = self._root_document()
         if attributes is None or not self.sound:
@@ -120,7 +137,7 @@ class _Repair:
             return self.report
         newest = self.sound[max(self.sound)]
         self.report.version = newest.version
-        self._n_files = _count_files(self.root, self.sound.values())
+        self._n_files = count_files(self.root, self.sound.values())
         self.restorer.groups()
         model = self._model(newest)
         for entry in newest.segments:
@@ -131,7 +148,7 @@ class _Repair:
         gone = self._versions_to_forget(newest)
         for damage in self.damaged.values():
             self.report.losses += losses_of(self.mapper, damage, attributes.id_kind)
-        self.report.losses += lost_versions(self.root, self.broken, newest, gone, attributes.id_kind)
+        self.report.losses += lost_versions(self.mapper, self.broken, self.sound, gone, attributes)
         self.report.dropped = self.drop and bool(self.report.losses) and not self._hopeless
         if not self._hopeless:
             self._commit(attributes, newest, gone)
@@ -340,7 +357,10 @@ class _Repair:
             unit = open_segment(self.mapper, entry, attributes.id_kind, attributes.n_stored_bits)
             segments.append(Segment(unit, entry, attributes.id_kind))
         self._goes_back = number < numbers[-1]
-        manifest = replace(manifest, version=numbers[-1])
+        next_id = manifest.next_id
+        if self._goes_back:  # no id is given twice, not those of lost rows either
+            next_id = next_id_after(self.mapper, self.broken, {**self.sound, number: manifest}, attributes)
+        manifest = replace(manifest, version=numbers[-1], next_id=next_id)
         return Snapshot(manifest, tuple(segments), attributes.id_kind, attributes.n_stored_bits)
 
     # ---- small things
@@ -371,13 +391,3 @@ def _bytes_of(path: Path) -> bytes:
         return read_file(path, MAX_DOCUMENT_BYTES)
     except (FileNotFoundError, CorruptIndexError):
         return b""
-
-
-def _count_files(root: Path, manifests: Iterable[Manifest]) -> int:
-    """Count the files of versions as they are there."""
-    places = set()
-    for manifest in manifests:
-        places |= {root / "segments" / entry.uuid for entry in manifest.segments}
-        places |= {root / "deletes" / lists.uuid for entry in manifest.segments for lists in entry.deletes}
-        places |= set() if manifest.model is None else {root / "models" / manifest.model.uuid}
-    return max(1, len(folder.GROUPS) + sum(sum(file.is_file() for file in place.rglob("*")) for place in places))

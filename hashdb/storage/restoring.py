@@ -7,7 +7,8 @@ from sound data and fits the checksum that the file had. Anything else is damage
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,8 +22,8 @@ from hashdb.storage.commit import Files, put_back
 from hashdb.storage.documents import MAX_DOCUMENT_BYTES, group_json, parse_document
 from hashdb.storage.folder import GROUPS, Attributes
 from hashdb.storage.layout import FileEntry
-from hashdb.storage.manifest import DeleteEntry, ModelEntry, SegmentEntry
-from hashdb.storage.mapping import Mapper, read_file
+from hashdb.storage.manifest import DeleteEntry, Manifest, ModelEntry, SegmentEntry
+from hashdb.storage.mapping import Mapper, read_file, refuse_links
 from hashdb.storage.mending import one_byte_off, rebuilt_segment
 from hashdb.storage.reading import SegmentUnit, Unit, check_content, open_model, open_segment, read_deletes
 from hashdb.storage.tables import KIND, TableMaker, is_ours, open_table, table_entries
@@ -118,7 +119,9 @@ class Restorer:
         return self.mapper.root
 
     def put(self, path: Path, data: bytes | np.ndarray, how: str) -> None:
-        """Write a file whose content is proven."""
+        """Write a file whose content is proven, inside of the index and in nobody's way."""
+        refuse_links(self.root, path.parent)
+        _refuse_others(self.root, path)
         if not self.dry_run:
             put_back(self.files, self.root, path, np.frombuffer(data, np.uint8).data)
         self.restored.append((str(path), how))
@@ -272,6 +275,52 @@ class Restorer:
 
 
 _FIXED = "the format fixes what it holds"
+
+
+def refuse_linked_folders(root: Path) -> None:
+    """Look that no folder of an index is a symbolic link: what is behind it is not ours to write to, or to give up.
+
+    Raises
+    ------
+    CorruptIndexError
+        Naming the link.
+    """
+    for top in (root / name for name in GROUPS):
+        links = [top] if top.is_symlink() else _links_below(top)
+        for path in links:
+            raise CorruptIndexError(
+                f"{path} is a symbolic link, which an index never holds; nothing was changed: "
+                "put the folder itself there, or remove the link, and repair again",
+                path,
+            )
+
+
+def _links_below(top: Path) -> Iterator[Path]:
+    for folder, names, _ in os.walk(top):
+        # A link in the place of a document is replaced by that.
+        paths = [Path(folder, name) for name in sorted(names)]
+        yield from (path for path in paths if path.is_symlink() and path.suffix != ".json")
+
+
+def _refuse_others(root: Path, path: Path) -> None:
+    """Raise StorageError where something stands in the way of a file that is not ours to remove."""
+    for folder in path.parents:
+        if folder.is_relative_to(root) and folder.exists() and not folder.is_dir():
+            raise StorageError(f"{folder} is not a folder; one belongs there: move it elsewhere and repair again")
+    if path.is_dir() and not path.is_symlink() and any(path.iterdir()):
+        raise StorageError(
+            f"{path} is a folder that is not empty; a file belongs there: move it elsewhere and repair again"
+        )
+
+
+def count_files(root: Path, manifests: Iterable[Manifest]) -> int:
+    """Count the files of versions as they are there."""
+    places = set()
+    for manifest in manifests:
+        places |= {root / "segments" / entry.uuid for entry in manifest.segments}
+        places |= {root / "deletes" / lists.uuid for entry in manifest.segments for lists in entry.deletes}
+        places |= set() if manifest.model is None else {root / "models" / manifest.model.uuid}
+    return max(1, len(GROUPS) + sum(sum(file.is_file() for file in place.rglob("*")) for place in places))
 
 
 def _check(unit: Unit, name: str) -> None:

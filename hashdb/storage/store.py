@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import astuple
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -350,8 +351,8 @@ class Store:
             if change is None:
                 self.snapshot = self._head()  # another may have compacted meanwhile
             with translated(f"sweep {self.path}"):
-                swept = sweeping.sweep(self.files, self.path, grace=grace, keep=keep if prune else None)
-            now = self.snapshot
+                now, check = self.snapshot, partial(versions.newer, self.path, self.snapshot.manifest)
+                swept = sweeping.sweep(self.files, self.path, grace=grace, keep=keep if prune else None, check=check)
             return sweeping.CompactReport(
                 now.version, change is not None, before, len(now.segments), now.n_rows, *astuple(swept)
             )

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,9 @@ class Swept:
     n_bytes: int
 
 
-def sweep(files: Files, root: Path, *, grace: float, keep: int | None = None) -> Swept:
+def sweep(
+    files: Files, root: Path, *, grace: float, keep: int | None = None, check: Callable[[], object] = lambda: None
+) -> Swept:
     """Remove what no version refers to.
 
     Parameters
@@ -63,6 +66,8 @@ def sweep(files: Files, root: Path, *, grace: float, keep: int | None = None) ->
         Seconds that something unreferenced must have been left alone: a writer may be about to commit it.
     keep : int, optional
         Remove all but so many of the newest versions first, and at once what only those referred to.
+    check : callable, optional
+        Called before anything is removed, when no version can come or go: raises where another index is in the place.
 
     Raises
     ------
@@ -82,6 +87,7 @@ def sweep(files: Files, root: Path, *, grace: float, keep: int | None = None) ->
     if not names.gone and not old:
         return Swept(0, 0, 0)
     with locked(files, root):
+        check()
         # Again, for now no commit comes between: what was about to be named may be by now.
         names.look()
         used, pruned = names.used(), names.pruned()

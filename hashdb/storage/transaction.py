@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import random
 import time
@@ -139,13 +140,24 @@ class Transaction:
     def _attempt(self, work: Workspace, head: Snapshot) -> tuple[bool, Change | None, Snapshot]:
         try:
             change = self.decide(work, head)
-        except (CorruptIndexError, VersionGoneError):
-            # A file of the head may have been pruned because someone committed in between.
-            if head.version == 0 or self._leads(head):
+            if change is None:
+                return True, None, head
+            manifest, data, snapshot = self._next(head, change)
+        except (CorruptIndexError, VersionGoneError, OSError) as error:
+            # A file of the head, or its folder, may have been pruned because someone committed in between.
+            is_gone = not isinstance(error, OSError) or error.errno == errno.ENOENT
+            if not is_gone or head.version == 0 or self._leads(head):
                 raise
             return False, None, head
-        if change is None:
-            return True, None, head
+        self._data, self._new = data, _names(manifest) - _names(head.manifest)
+        self._number, target = manifest.version, self.mapper.root / "manifests" / manifest_name(manifest.version)
+        done = publish(self.files, target, data, lambda: self._is_next(head, snapshot, target), alone=work.alone)
+        if not done:
+            self._target = None
+        return done, change, snapshot
+
+    def _next(self, head: Snapshot, change: Change) -> tuple[Manifest, bytes, Snapshot]:
+        """Make the version that follows the head, in memory."""
         manifest, data = head.manifest.successor(change.segments, change.next_id, change.model).encode()
         known = {segment.uuid: segment.unit for segment in head.segments}
         snapshot = load_snapshot(manifest, self.mapper, head.id_kind, head.n_stored_bits, known)
@@ -153,12 +165,7 @@ class Transaction:
         for segment in snapshot.segments:
             if segment.entry.tables != before.get(segment.uuid, ()) and segment.tables_problem is not None:
                 raise CorruptIndexError(segment.tables_problem, segment.unit.folder)
-        self._data, self._new = data, _names(manifest) - _names(head.manifest)
-        self._number, target = manifest.version, self.mapper.root / "manifests" / manifest_name(manifest.version)
-        done = publish(self.files, target, data, lambda: self._is_next(head, snapshot, target), alone=work.alone)
-        if not done:
-            self._target = None
-        return done, change, snapshot
+        return manifest, data, snapshot
 
     def _is_next(self, head: Snapshot, snapshot: Snapshot, target: Path) -> bool:
         if not self._leads(head):

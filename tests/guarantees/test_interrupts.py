@@ -270,9 +270,14 @@ def test_a_command_that_ignores_interrupts_as_under_nohup_goes_on(bench):
     assert "deleted 1 row" in done.stdout
 
 
-@pytest.mark.parametrize("where", ["a destructor", "an import"])
+@pytest.mark.parametrize("where", ["a destructor", "an import", "a compilation"])
 def test_an_interrupt_where_nothing_can_be_raised_comes_a_little_later(tmp_path, where):
     (tmp_path / "importing.py").write_text("import signal\nsignal.raise_signal(signal.SIGTERM)\nprint('imported')\n")
+    act = {
+        "a destructor": "Odd()",
+        "an import": "import importing",
+        "a compilation": "exec(open('importing.py').read(), {'__name__': 'numba.core.compiler'})",
+    }[where]
     code = (
         "import os, signal, sys, threading\n"
         "from hashdb.__main__ import main\n"
@@ -281,7 +286,7 @@ def test_an_interrupt_where_nothing_can_be_raised_comes_a_little_later(tmp_path,
         "    def __del__(self):\n"
         "        signal.raise_signal(signal.SIGTERM)\n"
         "def run(failed):\n"
-        f"    {'Odd()' if where == 'a destructor' else 'import importing'}\n"
+        f"    {act}\n"
         "    threading.Event().wait(30)\n"
         "    print('went on')\n"
         "hashdb.cli.main = run\n"

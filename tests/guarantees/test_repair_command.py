@@ -51,7 +51,7 @@ def test_the_command_loses_only_when_told_and_says_which_ids(chunked, tmp_path):
     assert (tmp_path / "again.txt").read_text() == (tmp_path / "lost.txt").read_text()
     assert tree(chunked) == before
     said = cli("repair", chunked, "--drop", "--json")
-    assert (said.returncode, said.stderr) == (0, "")
+    assert said.returncode == 0
     report = json.loads(said.stdout)
     assert (report["ok"], report["dropped"], report["losses"][0]["ids"][0]) == (True, True, [0, 0])
     assert set(raw_content(chunked)) == set(kept) - set(lost)
@@ -131,3 +131,44 @@ def test_an_index_whose_manifests_are_gone_is_not_built_over(path):
 def read_raw(path: Path) -> list:
     """Ids by json and zarr, whatever the codes are."""
     return sorted(raw_content(path))
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_what_is_given_up_is_told_before_it_is(chunked, tmp_path, monkeypatch, as_json):
+    damage(segment(chunked, 0) / "codes" / "c" / "0" / "0", "flipped")
+    damage(segment(chunked, 0) / "vectors" / "c" / "0" / "0", "flipped")
+    flags = ["--json"] if as_json else ["--lost", tmp_path / "lost.txt"]
+
+    def stopped(*_: object, **__: object) -> None:
+        raise StorageError("stopped after it")
+
+    monkeypatch.setattr("hashdb.storage.repair.forget_versions", stopped)
+    said = cli("repair", chunked, "--drop", *flags)
+    assert said.returncode == 1
+    assert said.stderr.endswith("hashdb: stopped after it\n")
+    told = (said.stderr if as_json else said.stdout).splitlines()
+    told = [line.removeprefix("giving up: ") for line in told if line.startswith("giving up: ")]
+    assert len(told) == 2
+    if as_json:
+        assert said.stdout == ""
+        assert [json.loads(line)["what"] for line in told] == ["rows", "versions"]
+        assert json.loads(told[0])["ids"][0] == [0, 0]
+    else:
+        assert "its rows are lost (" in told[0]
+        assert "giving it up removes versions 1 to 3" in told[1]
+
+
+def test_what_was_told_before_it_is_given_up_is_not_told_twice(chunked, tmp_path):
+    damage(segment(chunked, 0) / "ids" / "c" / "0", "flipped")
+    said = cli("repair", chunked, "--drop", "--lost", tmp_path / "lost.txt")
+    assert (said.returncode, said.stderr) == (0, "")
+    assert [line.split(":")[0] for line in said.stdout.splitlines()] == ["giving up", "giving up", str(chunked)]
+
+
+def test_a_repair_that_cannot_be_verified_is_not_called_damage(chunked, tmp_path, monkeypatch):
+    damage(segment(chunked, 0) / "ids" / "c" / "0", "flipped")
+    monkeypatch.setattr("hashdb.storage.maintain.verify", refuse)
+    said = cli("repair", chunked, "--drop", "--lost", tmp_path / "lost.txt")
+    assert said.returncode == 1
+    assert said.stdout.endswith(f"{chunked}: repaired, up to {N_IMAGES - 10} rows lost, versions given up; version 4\n")
+    assert said.stderr == f"hashdb: {chunked}: it was repaired and cannot be verified: cannot write\n"

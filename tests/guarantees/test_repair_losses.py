@@ -15,7 +15,7 @@ import hashdb
 from guarantees.damage_kit import N_IMAGES, answers, cli, content, flip, ids_of, manifest_of, rows
 from guarantees.repair_fixtures import fixture_bare, fixture_chunked, fixture_master, fixture_path, fixture_right  # noqa: F401
 from guarantees.repair_kit import damage, read, segment
-from hashdb.errors import CorruptIndexError, IndexNotFoundError
+from hashdb.errors import CorruptIndexError, IndexNotFoundError, StorageError
 
 IMAGES = ids_of("string", range(N_IMAGES))
 
@@ -174,3 +174,91 @@ def test_an_index_of_which_no_version_can_be_read_is_said(path):
     shutil.rmtree(path / "manifests")
     with pytest.raises(IndexNotFoundError):
         hashdb.repair(path)
+
+
+# ---- rows of a newest version whose manifest is lost
+
+
+def spoil(path: Path, how: str) -> None:
+    """Damage the newest manifest so that it cannot be mended."""
+    newest = max(path.glob("manifests/0*.json"))
+    if how == "emptied":
+        newest.write_bytes(b"")
+    else:
+        flip(newest, 120, 0x01)
+        flip(newest, 160, 0x01)
+
+
+@pytest.mark.parametrize("how", ["two bytes", "emptied"])
+def test_rows_of_automatic_ids_that_a_damaged_manifest_added_are_counted_and_their_ids_not_given_again(tmp_path, how):
+    path, data = tmp_path / "a.hashdb", rows()["image"][:320]
+    with hashdb.build(path, data[:100], n_bits=16) as index:
+        index.add(data[100:300], auto_compact=False)
+    spoil(path, how)
+    found = [loss for loss in hashdb.repair(path, drop=True, dry_run=True).losses if loss.what == "rows"]
+    assert [(loss.n_rows, loss.certain) for loss in found] == [(200, False)]
+    ids = found[0].ids
+    assert ids is None if how == "emptied" else ids.tolist() == list(range(100, 300))
+    report = hashdb.repair(path, drop=True)
+    assert [loss.n_rows for loss in report.losses if loss.what == "rows"] == [200]
+    with hashdb.open(path, check="full") as index:
+        assert len(index) == 100
+        assert index.add(data[300:302]).tolist() == [300, 301]
+
+
+def test_ids_that_were_given_in_a_lost_version_are_not_given_again(tmp_path):
+    path, data = tmp_path / "a.hashdb", rows()["image"][:320]
+    with hashdb.build(path, data[:100], n_bits=16) as index:
+        index.add(data[100:103], ids=[500, 700, 600], auto_compact=False)
+        index.add(data[103:113], auto_compact=False)
+        index.delete(range(701, 711))
+    for file in sorted(path.glob("manifests/0*.json"))[1:]:
+        file.write_bytes(b"")
+    assert hashdb.repair(path, drop=True).ok
+    with hashdb.open(path) as index:
+        assert min(index.add(data[113:115])) >= 711
+
+
+@pytest.mark.parametrize("kind", ["int64", "string"])
+def test_rows_whose_ids_are_gone_with_their_manifest_are_counted(tmp_path, kind):
+    path, data = tmp_path / "a.hashdb", rows()["image"][:320]
+    ids = [3 * i if kind == "int64" else f"row-{i}" for i in range(320)]
+    with hashdb.build(path, data[:100], n_bits=16, ids=ids[:100]) as index:
+        index.add(data[100:300], ids=ids[100:300], auto_compact=False)
+    (segment(path, 1) / ("ids" if kind == "int64" else "id_offsets") / "c" / "0").unlink()
+    spoil(path, "two bytes")
+    report = hashdb.repair(path, drop=True)
+    assert report.ok
+    found = [(loss.n_rows, loss.ids, loss.certain) for loss in report.losses if loss.what == "rows"]
+    assert found == [(200, None, False)]
+
+
+def test_rows_whose_segment_json_is_gone_with_their_manifest_are_counted(tmp_path):
+    path, data = tmp_path / "a.hashdb", rows()["image"][:320]
+    with hashdb.build(path, data[:100], n_bits=16) as index:
+        index.add(data[100:300], auto_compact=False)
+    (segment(path, 1) / "segment.json").write_bytes(b"")
+    spoil(path, "two bytes")
+    report = hashdb.repair(path, drop=True)
+    assert report.ok
+    assert [loss.n_rows for loss in report.losses if loss.what == "rows"] == [200]
+    with hashdb.open(path) as index:
+        assert index.add(data[300:302]).tolist() == [300, 301]
+
+
+# ---- a repair that cannot look at what it did
+
+
+def test_what_was_dropped_is_reported_where_the_index_cannot_be_verified_then(chunked, monkeypatch):
+    damage(segment(chunked, 0) / "ids" / "c" / "0", "flipped")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise StorageError("cannot read the index: too many open files")
+
+    monkeypatch.setattr("hashdb.storage.maintain.verify", refuse)
+    report = hashdb.repair(chunked, drop=True)
+    assert (report.ok, report.dropped, report.committed, report.verified) == (False, True, True, False)
+    assert report.losses[0].n_rows == N_IMAGES - 10
+    assert report.problems == [
+        (str(chunked), "it was repaired and cannot be verified: cannot read the index: too many open files")
+    ]

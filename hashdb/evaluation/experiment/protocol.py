@@ -11,6 +11,7 @@ import numpy as np
 from hashdb.errors import ArgumentError
 from hashdb.evaluation.experiment.material import Material
 from hashdb.evaluation.metrics import whole_numbers
+from hashdb.evaluation.ranking import MOST_CODES
 from hashdb.inputs.formats import nearest
 from hashdb.search.rerank import check_metric
 
@@ -102,8 +103,11 @@ class Protocol:
         for name in ("neighbours", "epsilon_neighbour", "epsilon_sample", "trials"):
             whole_numbers(name, getattr(self, name), 1)
         whole_numbers("seed", self.seed, 0)
-        whole_numbers("at", self.at, 1)
-        whole_numbers("radius", self.radius, 0)
+        whole_numbers("at", self.at, 1, MOST_CODES)
+        radii = whole_numbers("radius", self.radius, 0)
+        for radius in radii:
+            if radii.count(radius) > 1:
+                raise ArgumentError(f"radius has {radius} twice, expected each number once")
         for part, size in self.sizes.items():
             _one_of("part", part, PARTS)
             if size is not None or part != "training":

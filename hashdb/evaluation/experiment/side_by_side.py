@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from hashdb.inputs.formats import one_line
 
 Results = Mapping[str, Any]
 Cell = Mapping[str, Any]
+_MAX_BYTES = 1 << 29  # a cell takes some 10 KB a run
 _PLAIN = (str, int, float, type(None))
 
 _PAIRED = ("dataset", "n_rows", "split", "parts", "truth", "seed", "data")
@@ -38,7 +40,7 @@ def load_results(path: str | os.PathLike[str]) -> dict[str, Any]:
     if file.is_dir():
         file = file / "results.json"
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = json.loads(_read(file).decode())
     except FileNotFoundError as error:
         raise InputFileError(f"{file}: there is no such file; `hashdb eval --output DIR` writes it") from error
     except (OSError, ValueError, RecursionError) as error:
@@ -52,6 +54,17 @@ def load_results(path: str | os.PathLike[str]) -> dict[str, Any]:
     if fault is not None:
         raise InputFileError(f"{file} cannot be read as results: {fault}")
     return found
+
+
+def _read(file: Path) -> bytes:
+    # Without waiting: a named pipe would wait for somebody to write.
+    with open(os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as opened:
+        facts = os.fstat(opened.fileno())
+        if not stat.S_ISREG(facts.st_mode):
+            raise ValueError("it is no regular file")
+        if facts.st_size > _MAX_BYTES:
+            raise ValueError(f"it has {facts.st_size:,} bytes, expected at most {_MAX_BYTES:,}")
+        return opened.read(_MAX_BYTES)
 
 
 def _fault(found: Mapping[str, Any]) -> str | None:

@@ -76,7 +76,7 @@ def _in_processes(units: Sequence[Unit], shared: tuple[str, Protocol, Cells], jo
     others = set(multiprocessing.active_children())
     executor = ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin, initargs=shared)
     try:
-        with _one_thread_each():
+        with _one_thread_each(), _undisturbed():
             pending: dict[Future[None], Unit] = {executor.submit(_measure, unit): unit for unit in units}
         while pending:
             done, _ = wait(pending, return_when=FIRST_COMPLETED)
@@ -112,6 +112,16 @@ def _one_thread_each() -> Iterator[None]:
                 os.environ[name] = value
 
 
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Let ctrl-C wait, and not reach processes that start now, which would each print where it struck them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 _worker: _Worker | None = None
 
 
@@ -119,6 +129,7 @@ def _begin(folder: str, protocol: Protocol, cells: Cells) -> None:
     """Open the data in a process that has just begun; the parent answers to ctrl-C."""
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    tempfile.tempdir = folder  # a process that is terminated removes nothing, but the parent removes this
     threading.Thread(target=_end_with_parent, daemon=True).start()
     threadpool_limits(1)
     _worker = _Worker(Material.open(Path(folder)), protocol, cells)

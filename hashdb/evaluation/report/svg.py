@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import html
 import io
+import os
 import re
+import sys
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from hashdb.errors import HashDBError
@@ -51,7 +54,7 @@ def draw(name: str, title: str, description: str, size: tuple[float, float], pla
     plan : callable
         Gets the empty figure and draws.
     """
-    import matplotlib
+    _import_matplotlib()
     import matplotlib.style
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -65,6 +68,21 @@ def draw(name: str, title: str, description: str, size: tuple[float, float], pla
         plan(figure)
         figure.savefig(text, format="svg", metadata=_NO_METADATA, transparent=True)
     return _for_page(text.getvalue(), name, title, description)
+
+
+def _import_matplotlib() -> None:
+    """Import it whatever ``MPLBACKEND`` names; it would refuse an unknown one, though pictures in pages need none."""
+    if "matplotlib" in sys.modules:
+        return
+    backend = os.environ.pop("MPLBACKEND", None)
+    try:
+        import matplotlib
+    finally:
+        if backend is not None:
+            os.environ["MPLBACKEND"] = backend
+    if backend:
+        with suppress(ValueError):
+            matplotlib.rcParams["backend"] = backend  # as its import does, for windows that a caller may open
 
 
 def _tones() -> dict[str, str]:
