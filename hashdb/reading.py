@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashdb import codes as packing
-from hashdb.errors import ArgumentError
+from hashdb.errors import ArgumentError, brief
 from hashdb.inputs import VectorSource, encode_source, holds_items, open_vectors
 from hashdb.model import Encoder, Model
 from hashdb.model.checks import unknown_modality
@@ -176,6 +176,8 @@ def modality_of(name: str, asked: str | None) -> str | None:
 
 def open_reader(source: Any, model: Model, modality: str | None, input_type: str) -> Reader:
     """Read an input the way a model takes it, and check its width before any row is encoded."""
+    if modality is not None and not isinstance(modality, str):
+        raise ArgumentError(f"modality is {type(modality).__name__} {brief(modality, 40)!r}: expected a name, a string")
     wants_bits = model.input == "bits"
     reader = Reader.open(source, input_type, wants_bits=wants_bits, n_bits=model.n_bits if wants_bits else None)
     if wants_bits:

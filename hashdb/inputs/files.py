@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import lzma
 import os
+import stat
 import sys
 import tempfile
 import threading
@@ -49,7 +50,11 @@ class ByteFile:
     def __init__(self, handle: IO[bytes], name: str) -> None:
         self.handle = handle
         self.name = name
-        self.size = handle.seek(0, os.SEEK_END)
+        try:
+            self.size = handle.seek(0, os.SEEK_END)
+        except OSError as error:
+            handle.close()
+            raise _unreadable(name, error) from error
         self._lock = threading.Lock()
 
     def read_into(self, offset: int, buffer: Any) -> None:
@@ -71,7 +76,7 @@ class ByteFile:
                         break
                     filled += n_read
             except OSError as error:
-                raise InputFileError(f"{self.name} cannot be read: {error.strerror or error}") from error
+                raise _unreadable(self.name, error) from error
         if filled < len(view):
             raise InputFileError(
                 f"{self.name} is truncated: it ends at byte {offset + filled:,}, expected {offset + len(view):,}"
@@ -100,12 +105,13 @@ def open_file(spec: Spec, spool_near: str | os.PathLike[str] | None = None) -> B
     """Open an input for reading by position.
 
     Standard input and pipes are copied once into a nameless file in the folder `spool_near`; what is gzipped is
-    decompressed, in memory up to 256 MiB and into such a file beyond, up to a hundred times its size.
+    decompressed, in memory up to 256 MiB and into such a file beyond, up to a hundred times its size. Files that do
+    not say their size, such as those in ``/proc``, are copied likewise.
 
     Raises
     ------
     InputFileError
-        The file is missing, a folder, unreadable, not proper gzip, or grows beyond measure.
+        The file is missing, a folder, a device, unreadable, not proper gzip, or grows beyond measure.
     StorageError
         There is no room for the spool.
     """
@@ -113,9 +119,14 @@ def open_file(spec: Spec, spool_near: str | os.PathLike[str] | None = None) -> B
         handle = spool(spec.name, _stdin(), spool_near, in_memory=0)
     else:
         handle = _open_path(spec.path)
-        if not handle.seekable():
+        status = os.fstat(handle.fileno())
+        if stat.S_ISCHR(status.st_mode):  # without a size, and often without an end
+            handle.close()
+            raise InputFileError(f"{spec.name} is a device: expected a file or a pipe")
+        is_pipe = not handle.seekable()
+        if is_pipe or (stat.S_ISREG(status.st_mode) and not status.st_size):
             with handle:
-                handle = spool(spec.name, handle, spool_near, in_memory=0)
+                handle = spool(spec.name, handle, spool_near, in_memory=0 if is_pipe else _IN_MEMORY)
     file = ByteFile(handle, spec.name)
     head = file.read(0, len(_GZIP_MAGIC))
     is_gzip_name = spec.path is not None and spec.path.suffix.lower() == ".gz"
@@ -201,6 +212,10 @@ def _spool_folder(near: str | os.PathLike[str]) -> str | None:
     while not folder.is_dir() and folder != folder.parent:
         folder = folder.parent
     return str(folder) if os.access(folder, os.W_OK) else None
+
+
+def _unreadable(name: str, error: OSError) -> InputFileError:
+    return InputFileError(f"{name} cannot be read: {error.strerror or error}")
 
 
 def _stdin() -> IO[bytes]:

@@ -123,8 +123,8 @@ def parse_spec(spec: str | os.PathLike[str], format: str | None = None, *, renam
 
 def nearest(word: str, names: Iterable[str]) -> str:
     """Give ``; did you mean 'name'?`` where some name is close to `word`, else an empty string."""
-    # Comparing takes the product of the lengths.
-    close = difflib.get_close_matches(word[:_MAX_WORD], [name[:_MAX_WORD] for name in names], n=1, cutoff=0.5)
+    # Comparing takes the product of the lengths. From Python, a name may be something else than a string.
+    close = difflib.get_close_matches(str(word)[:_MAX_WORD], [name[:_MAX_WORD] for name in names], n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 

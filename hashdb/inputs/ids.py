@@ -37,7 +37,9 @@ def read_ids(
     ----------
     spec : str, Path, sequence or array
         A file, ``FILE::NAME`` or ``-``: ``.npy`` and ``.npz`` of integers or strings, text with one id per line,
-        ``.jsonl::KEY``, ``.csv::COLUMN``, ``.mat`` of whole numbers. Other objects go to `normalise_ids`.
+        ``.jsonl::KEY``, ``.csv::COLUMN``, ``.mat`` of whole numbers. The first line of a ``.csv`` of words is a header
+        if it has the column named or a name such as ``id`` or ``name``, else an id. Other objects go to
+        `normalise_ids`.
     format : str, optional
         In place of the extension.
     kind : {"int64", "string"}, optional

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,10 +25,20 @@ def parse_line(name: str, line: str, number: int) -> Any:
     Raises
     ------
     InputFileError
-        It is no JSON; the message has its number, counted from 1.
+        It is no JSON, or an object in it has a key twice; the message has its number, counted from 1.
     """
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
+            raise InputFileError(f"{name}: line {number} has the key {brief(twice)!r} twice, expected it once")
+        return found
+
     try:
-        return json.loads(line)
+        return json.loads(line, object_pairs_hook=unique)
+    except InputFileError:
+        raise
     except RecursionError as error:
         raise InputFileError(f"{name}: line {number} is nested too deeply for a row") from error
     except ValueError as error:

@@ -92,15 +92,25 @@ class Lines:
         return lines
 
     def join_quoted(self, delimiter: str) -> None:
-        """Count a record of CSV whose quoted cells hold line ends as one line."""
+        """Count a record of CSV whose quoted cells hold line ends as one line.
+
+        Raises
+        ------
+        InputFileError
+            A quote is not closed at the end of its cell; the message has the line where the record starts.
+        """
         raw = io.BufferedReader(_Handle(self), 1 << 20)
         raw_lines = io.TextIOWrapper(raw, encoding="utf-8", errors="replace", newline="")
-        reader = csv.reader(raw_lines, delimiter=delimiter)
+        # Strict, for a quote left open swallows every row up to the next quote or the end of the file.
+        reader = csv.reader(raw_lines, delimiter=delimiter, strict=True)
         firsts = [0]
         try:
             firsts.extend(reader.line_num for _ in reader)
         except csv.Error as error:
-            raise InputFileError(f"{self.name}: line {reader.line_num} is not CSV: {one_line(error)}") from error
+            raise InputFileError(
+                f"{self.name}: the row that starts at line {firsts[-1] + 1} is not CSV: {one_line(error)}; "
+                "close every quote at the end of its cell, and write one inside a cell twice"
+            ) from error
         # The reader splits at a lone carriage return as well; such files keep their plain lines.
         if firsts[-1] == len(self._starts) - 1:
             self._starts = self._starts[np.array(firsts)]

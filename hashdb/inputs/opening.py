@@ -145,7 +145,7 @@ def _load(file: ByteFile, spec: Spec, fits: list[Wanted]) -> Array | list[Any]:
 
 def _load_text(lines: Lines, spec: Spec) -> Array | list[Any]:
     is_plain = spec.inner is None and spec.format != "csv"
-    layout = detect_layout(lines, is_csv=spec.format == "csv")
+    layout = detect_layout(lines, is_csv=spec.format == "csv", inner=spec.inner, is_values=True)
     if is_plain:
         # A line is one value, white space and commas included, unless all of it is numbers.
         if len(layout.kinds) < 2 or any(kind != "number" for kind in layout.kinds):

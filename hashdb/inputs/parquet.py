@@ -176,7 +176,10 @@ def _check_type(kind: Any, name: str) -> None:
     import pyarrow as pa
 
     plain = _plain_type(kind)
-    if not (_is_vectors(plain) or _is_text(plain) or pa.types.is_primitive(plain)):
+    number = plain.value_type if _is_list(plain) else plain
+    # Not all that pyarrow calls primitive: dates and times are no numbers, and not every one fits a Python object.
+    is_number = pa.types.is_integer(number) or pa.types.is_floating(number) or pa.types.is_boolean(number)
+    if not (_is_codes(plain) or _is_text(plain) or is_number):
         raise InputFileError(f"{name} holds {brief(kind)}: expected numbers, strings, lists of numbers or binary codes")
 
 

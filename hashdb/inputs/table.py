@@ -3,8 +3,9 @@
 The delimiter is the tab, comma or semicolon that most of the first lines have (in ``.csv``, the first), else any white
 space. Double quotes group cells in ``.csv`` only; in other text they are characters like any. What each column
 holds is decided by the first hundred rows: numbers, hex codes or other text. A header is a first line without numbers
-above a line with some (in ``.csv`` also above plain text), or one that counts its columns 0, 1, 2 beside a name. The
-head of word2vec's text format, two integers, is skipped.
+above a line with some, or one that counts its columns 0, 1, 2 beside a name. In ``.csv`` above plain text, it is one
+that has the column asked for, or a name such as id, name or label: else it is a row, for a list of words looks the
+same without a header. The head of word2vec's text format, two integers, is skipped.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from hashdb.inputs.source import Array, VectorSource
 _N_SAMPLED = 100
 _MAX_DIGITS = 20  # of a number of rows or columns; Python refuses to read thousands
 _NOT_VECTORS = {"", "id", "ids", "index", "label", "labels"}  # names of columns beside the vector
+_NAMES_OF_WORDS = {"id", "ids", "index", "key", "keys", "name", "names", "label", "labels", "class", "classes"}
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,19 @@ class Layout:
         return names.index(choose(file, "column", self.names(), inner))
 
 
-def detect_layout(lines: Lines, *, is_csv: bool) -> Layout:
+def detect_layout(lines: Lines, *, is_csv: bool, inner: str | None, is_values: bool = False) -> Layout:
     """Find delimiter, header and kinds of columns from the first lines.
+
+    Parameters
+    ----------
+    lines : Lines
+        Quoted cells with line ends are joined.
+    is_csv : bool
+        Whether double quotes group cells, and a header may stand above words.
+    inner : str or None
+        The column asked for.
+    is_values : bool
+        The columns are of ids or labels, where hex digits are a word like any.
 
     Raises
     ------
@@ -87,7 +100,7 @@ def detect_layout(lines: Lines, *, is_csv: bool) -> Layout:
     header, n_skipped = None, 0
     if _is_word2vec_head(rows, lines.n):
         n_skipped = 1
-    elif _is_header(rows, is_csv=is_csv):
+    elif _is_header(rows, inner, is_csv=is_csv, is_values=is_values):
         header, n_skipped = tuple(rows[0]), 1
         if len(set(header)) < len(header):
             twice = Counter(header).most_common(1)[0][0]
@@ -109,7 +122,7 @@ def open_table(lines: Lines, inner: str | None, *, is_csv: bool) -> VectorSource
     InputFileError
         There is no such column or there are several readings; the message names them.
     """
-    layout = detect_layout(lines, is_csv=is_csv)
+    layout = detect_layout(lines, is_csv=is_csv, inner=inner)
     if inner is not None:
         column = layout.column(lines.name, inner)
         if layout.kinds[column] == "ambiguous":  # one column by itself is codes rather than a vector of one number
@@ -179,16 +192,24 @@ def _is_word2vec_head(rows: list[list[str]], n_lines: int) -> bool:
     return n == n_lines - 1 and len(rows[1]) == dim + 1 and dim > 1
 
 
-def _is_header(rows: list[list[str]], *, is_csv: bool) -> bool:
+def _is_header(rows: list[list[str]], inner: str | None, *, is_csv: bool, is_values: bool) -> bool:
     first, second = rows[0], rows[1] if len(rows) > 1 else None
     numbers = [cell for cell in first if is_number(cell)]
     if len(numbers) == len(first) or any(map(is_hex, first)):
         return False
     if numbers:  # pandas names unnamed columns 0, 1, 2 …
         return len(numbers) > 1 and numbers == [str(n) for n in range(len(numbers))]
-    if second is None or len(second) != len(first):
-        return is_csv
-    return is_csv or (len(first) > 1 and any(is_number(b) or is_hex(b) for b in second))
+    if not is_csv:
+        is_pair = second is not None and len(second) == len(first) > 1
+        return is_pair and any(is_number(b) or is_hex(b) for b in second or ())
+    if inner in first or any(cell.lower() in _NAMES_OF_WORDS for cell in first):
+        return True
+    if inner is None and (len(first) > 1 or not is_values):
+        return True  # no row of words is a vector, and of several columns an error lists the names
+    body = [row for row in rows[1:] if len(row) == len(first)]
+    if len(first) == 1 and is_values:
+        return bool(body) and all(is_number(row[0]) for row in body)  # ids may be words among numbers
+    return bool(body) and any(reading_of([row[c] for row in body]) != "text" for c in range(len(first)))
 
 
 class TableSource(LineSource):
