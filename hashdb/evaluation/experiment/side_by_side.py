@@ -64,7 +64,7 @@ def _read(file: Path) -> bytes:
             raise ValueError("it is no regular file")
         if facts.st_size > _MAX_BYTES:
             raise ValueError(f"it has {facts.st_size:,} bytes, expected at most {_MAX_BYTES:,}")
-        return opened.read(_MAX_BYTES)
+        return opened.read(facts.st_size)
 
 
 def _fault(found: Mapping[str, Any]) -> str | None:
