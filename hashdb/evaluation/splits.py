@@ -207,6 +207,7 @@ def make_split(
         "test_database": 1 if kind == "improved" else 0,
     }
     _check_room(sizes, n)
+    _check_size("seed", seed)
     rng = np.random.default_rng(seed)
     known = None if labels is None or not balanced else check_labels(labels, n)
     free = np.ones(n, np.bool_)

@@ -115,7 +115,8 @@ def open_table(lines: Lines, inner: str | None, *, is_csv: bool) -> VectorSource
     """Open vectors or codes in a table.
 
     Without a column named, all columns of numbers are the vector, except those a header calls id, index or label;
-    a first column of words is left out likewise. A table with hex codes and numbers asks which.
+    a first column of words is left out likewise, in ``.csv`` any, but for those among numbers without a header. A table
+    with hex codes and numbers asks which.
 
     Raises
     ------
@@ -152,7 +153,10 @@ def _vector_columns(file: str, layout: Layout, *, is_csv: bool) -> list[int]:
     words = [c for c, kind in enumerate(layout.kinds) if kind == "text"]
     if len(codes) == 1 and not numbers:
         return codes
-    if codes or not numbers or (words not in ([], [0]) and not is_csv):
+    # Without a header, words among numbers may be numbers with decimal commas.
+    is_odd = words not in ([], [0]) and not is_csv
+    is_odd = is_odd or (layout.header is None and any(numbers[:1] < [c] < numbers[-1:] for c in words))
+    if codes or not numbers or is_odd:
         options = {names[c]: f"({layout.kinds[c]})" for c in codes or range(len(names))}
         if codes and numbers:
             options["all numbers"] = f"(columns {', '.join(names[c] for c in numbers[:20])})"

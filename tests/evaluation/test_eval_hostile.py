@@ -171,3 +171,9 @@ def _in_time(condition):
             return True
         time.sleep(0.001)
     return False
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "x"])
+def test_a_seed_that_is_none_is_refused(seed):
+    with pytest.raises(ArgumentError, match=r"^seed is .*expected a whole number from 0"):
+        make_split(100, seed=seed, n_test_queries=2, n_validation_queries=2, n_training=2, n_validation_database=2)

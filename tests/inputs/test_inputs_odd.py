@@ -133,3 +133,13 @@ def test_a_modality_that_is_no_string_is_refused(tmp_path, modality):
     ):
         with pytest.raises(ArgumentError, match=r"modality is .*: expected a name, a string|modality .* is unknown"):
             call()
+
+
+@pytest.mark.parametrize("text", ["1,5;2,5\n3,5;4,5\n", "1,yes,2\n3,no,4\n"])
+def test_words_among_numbers_without_a_header_are_not_left_out_silently(tmp_path, text):
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(InputFileError, match="has no one reading as vectors"):
+        open_vectors(tmp_path / "a.csv")
+    (tmp_path / "a.csv").write_text("x,said,y\n1,yes,2\n3,no,4\n")
+    with open_vectors(tmp_path / "a.csv") as source:
+        assert next(source.batches(2)).tolist() == [[1, 2], [3, 4]]
