@@ -11,6 +11,7 @@ import io
 import os
 import signal
 import sys
+import time
 import warnings
 from contextlib import suppress
 from types import FrameType
@@ -18,6 +19,8 @@ from typing import Any
 
 _SAID = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 _SOON = 0.01  # seconds
+_PATIENCE = 1.0  # seconds that a kernel which is loaded gets to come to its end; one that is compiled takes longer
+_LOCKS = ("llvmlite.binding.ffi", "numba.core.compiler_lock")
 
 
 class _Stop(BaseException):
@@ -30,6 +33,7 @@ class _Signals:
     def __init__(self) -> None:
         self.number = 0
         self.over = False
+        self._arrival = 0.0
         self._is_said = False
         self._is_saying = False
 
@@ -71,7 +75,7 @@ class _Signals:
             self._say()
             os._exit(128 + self.number)
         if not self.over:
-            self.number = number
+            self.number, self._arrival = number, time.monotonic()
             self._unwind(frame)
 
     def _again(self, number: int, frame: FrameType | None) -> None:
@@ -79,7 +83,8 @@ class _Signals:
             self._unwind(frame)
 
     def _unwind(self, frame: FrameType | None) -> None:
-        if _is_importing_or_compiling(frame):
+        is_patient = time.monotonic() - self._arrival < _PATIENCE
+        if _is_at_lock(frame) or _is_importing(frame) or (is_patient and _is_compiling(frame)):
             self._come_again()
         else:
             raise _Stop
@@ -120,14 +125,23 @@ def _comes_of_stop(error: BaseException | None) -> bool:
     return error is not None
 
 
-def _is_importing_or_compiling(frame: FrameType | None) -> bool:
-    """Whether libraries are at what must not be left half done: they print errors, or keep locks that threads want."""
-    while frame is not None:
-        name = str(frame.f_globals.get("__name__"))
-        if frame.f_code.co_filename.startswith("<frozen importlib") or name.split(".")[0] in ("numba", "llvmlite"):
-            return True
+def _is_at_lock(frame: FrameType | None) -> bool:
+    """Whether a lock of the compiler is just taken or given back: left now it would stay, and other threads wait."""
+    return frame is not None and frame.f_globals.get("__name__") in _LOCKS
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    """Whether something is imported: libraries that are stopped half-way print errors of their own."""
+    while frame is not None and not frame.f_code.co_filename.startswith("<frozen importlib"):
         frame = frame.f_back
-    return False
+    return frame is not None
+
+
+def _is_compiling(frame: FrameType | None) -> bool:
+    """Whether a kernel is loaded or compiled, which other threads may be about to use."""
+    while frame is not None and str(frame.f_globals.get("__name__")).split(".")[0] not in ("numba", "llvmlite"):
+        frame = frame.f_back
+    return frame is not None
 
 
 def _prepare_streams() -> None:

@@ -346,6 +346,27 @@ def test_a_signal_is_heard_as_soon_as_it_is_listened_to():
     assert (done.returncode, done.stderr) == (130, SAID[130])
 
 
+@pytest.mark.parametrize("module", ["numba.core.compiler", "llvmlite.binding.ffi"])
+def test_a_long_compilation_is_left_after_a_while_and_a_lock_of_the_compiler_never_half_taken(module):
+    at_work = (
+        "import signal, time\n"
+        "signal.raise_signal(signal.SIGTERM)\n"
+        "ends = time.monotonic() + 2.5\n"
+        "while time.monotonic() < ends:\n"
+        "    pass\n"
+        "print('came to its end')\n"
+    )
+    code = (
+        "from hashdb.__main__ import main\n"
+        "import hashdb.cli\n"
+        f"hashdb.cli.main = lambda failed: exec({at_work!r}, {{'__name__': {module!r}}})\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (143, SAID[143])
+    assert done.stdout == ("came to its end\n" if module.startswith("llvmlite") else "")
+
+
 def test_a_thread_that_nobody_ends_does_not_keep_a_command_that_is_stopped(tmp_path):
     """As one of a pool does whose start was interrupted."""
     code = (
