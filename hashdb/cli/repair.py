@@ -190,6 +190,7 @@ def _for_machines(index: str, report: Any) -> dict[str, Any]:
         "committed": report.committed,
         "dry_run": report.dry_run,
         "dropped": report.dropped,
+        "verified": report.verified,
         "restored": report.restored,
         "renewed": report.renewed,
         "losses": [_loss_for_machines(loss) for loss in report.losses],

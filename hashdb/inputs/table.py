@@ -91,8 +91,9 @@ def detect_layout(lines: Lines, *, is_csv: bool, inner: str | None, is_values: b
     """
     # Before quoted cells are joined, only the first line of a .csv is sure to be one.
     delimiter = _delimiter(lines.read(0, min(1 if is_csv else _N_SAMPLED, lines.n)))
-    is_quoted = is_csv and lines.has_quotes and delimiter is not None
-    if is_quoted and delimiter is not None:
+    is_quoted = is_csv and lines.has_quotes
+    if is_quoted:
+        delimiter = delimiter or ","  # of a single column
         lines.join_quoted(delimiter)
     rows = [_split(line, delimiter, is_quoted) for line in lines.read(0, min(_N_SAMPLED + 2, lines.n))]
     if not rows:

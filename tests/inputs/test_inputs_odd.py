@@ -143,3 +143,16 @@ def test_words_among_numbers_without_a_header_are_not_left_out_silently(tmp_path
     (tmp_path / "a.csv").write_text("x,said,y\n1,yes,2\n3,no,4\n")
     with open_vectors(tmp_path / "a.csv") as source:
         assert next(source.batches(2)).tolist() == [[1, 2], [3, 4]]
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        ('"a1"\n"New York"\n', ["a1", "New York"]),
+        ('"id"\n"a ""b"""\nc\n', ['a "b"', "c"]),
+        ('"photo"\n"x\ny"\n', ["photo", "x\ny"]),
+    ],
+)
+def test_a_single_column_of_csv_may_be_quoted(tmp_path, text, ids):
+    (tmp_path / "a.csv").write_text(text)
+    assert list(read_ids(tmp_path / "a.csv")) == ids
