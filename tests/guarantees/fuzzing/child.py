@@ -15,6 +15,7 @@ import os
 import random
 import resource
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -26,7 +27,7 @@ from typing import Any
 
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # others reserve memory in advance
 
-_PATIENCE = 150  # seconds for one input
+_PATIENCE = 150  # seconds of the processor for one input
 _ADDRESSES = 3 << 30  # bytes beyond what the process has at its start: a claimed petabyte is refused at once
 _NOISE = 64 << 20  # bytes by which a process may grow whatever it reads
 _TRACED = 8  # memory is traced for one input in so many: that takes twice the time; the process is looked at for each
@@ -37,6 +38,7 @@ def main() -> None:
     options = _options()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     faulthandler.enable()
+    _end_by_alarm()
     if options.engine == "atheris":
         import atheris
 
@@ -53,6 +55,15 @@ def _kernels() -> list[str]:
     root = Path(importlib.util.find_spec("hashdb").origin).parent
     parts = [path.relative_to(root.parent).with_suffix("").parts for path in (root / "search").rglob("*.py")]
     return [".".join(part).removesuffix(".__init__") for part in parts]
+
+
+def _end_by_alarm() -> None:
+    """Let an alarm tell where the threads are and end the process, also out of a library of C that does not return.
+
+    It counts the time of the processor: SIGALRM belongs to the oracle. A thread that watches, as faulthandler offers
+    it, frees memory of Python without the GIL: where tracemalloc starts or stops at that moment, Python 3.11 crashes.
+    """
+    faulthandler.register(signal.SIGPROF, chain=True)
 
 
 def _peaks() -> list[int]:
@@ -96,10 +107,9 @@ class _Runner:
 
     def one(self, raw: bytes) -> None:
         """Run one input; a broken promise is told and kept, and the fuzzing goes on."""
-        if self.done % _TRACED == 0:  # starts a thread, which takes as long as reading a small file
-            faulthandler.dump_traceback_later(_PATIENCE, exit=True)  # what hangs in a library of C gets no signal
-            if self.target.is_ours:
-                tracemalloc.start()
+        signal.setitimer(signal.ITIMER_PROF, _PATIENCE)
+        if self.done % _TRACED == 0 and self.target.is_ours:
+            tracemalloc.start()
         self.done += 1
         self.last.write_bytes(raw)
         _forget_peak()
@@ -162,7 +172,7 @@ class _Runner:
             str(corpus),
             "-max_len=16384",
             "-rss_limit_mb=0",
-            "-timeout=60",
+            "-timeout=0",  # see _end_by_alarm
             f"-seed={self.options.seed + 1}",
             "-verbosity=0",
         ]
