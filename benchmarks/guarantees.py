@@ -1,6 +1,6 @@
 """Run every proof of docs/guarantees.md in full and write its figures: ``python -m benchmarks.guarantees --work DIR``.
 
-The proofs are the modules of tests/guarantees, with their tests marked ``slow``; all of them take four to five hours of
+The proofs are the modules of tests/guarantees, with their tests marked ``slow``; all of them take four to six hours of
 one processor, and may be shared between two terminals by naming modules in each. Every test that has passed is kept in
 the folder of ``--work``, and a rerun goes on where the last one stopped; a new state of the code wants a new folder.
 A test that this machine skips shows nothing: a rerun tries it again, and the figures name it.
